@@ -1,0 +1,345 @@
+"""What a run leaves on disk: the request record, the attempt record, host samples, the manifest.
+
+A run is one folder::
+
+    run.json            the manifest
+    parts/*.arrow       rows of a run under way: Arrow IPC streams, one or more a table
+    requests.parquet    one row a request, all arms and steps
+    attempts.parquet    one row a router attempt, joined by request_id
+    host.parquet        one row a second
+
+While a run goes on, rows are appended to ``parts/`` by :class:`PartWriter` and flushed; they stay
+readable after SIGKILL. :func:`consolidate` turns them into the Parquet files.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from firsttoken.core.clock import WallAnchor
+from firsttoken.core.errors import UserError
+
+SCHEMA_VERSION = 1
+
+STAMPS: tuple[str, ...] = (
+    "t_sched_ns",
+    "t_send_ns",
+    "t_headers_ns",
+    "t_first_event_ns",
+    "t_first_token_ns",
+    "t_first_sentence_ns",
+    "t_last_token_ns",
+    "t_end_ns",
+)
+"""The timestamps of a request in the order in which they happen, ns of the run's monotonic clock:
+planned start, request handed to the socket, response headers, any stream event, first token,
+first speakable sentence, last token, end."""
+
+REQUESTS = pa.schema(
+    [
+        pa.field("run_id", pa.string(), nullable=False),
+        pa.field("arm", pa.string(), nullable=False),
+        pa.field("step_users", pa.int32(), nullable=False),
+        pa.field("session_id", pa.string(), nullable=False),
+        pa.field("turn", pa.int32(), nullable=False),
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("phase", pa.string(), nullable=False),
+        *(pa.field(stamp, pa.int64()) for stamp in STAMPS),
+        pa.field("ttft_ms", pa.float64()),
+        pa.field("ttft_user_ms", pa.float64()),
+        pa.field("ttfs_ms", pa.float64()),
+        pa.field("tpot_ms", pa.float64()),
+        pa.field("e2e_ms", pa.float64()),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("cached_tokens", pa.int32()),
+        pa.field("output_tokens", pa.int32()),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("error_type", pa.string()),
+        pa.field("http_status", pa.int32()),
+        pa.field("tier", pa.string()),
+        pa.field("backend", pa.string()),
+        pa.field("reason", pa.string()),
+        pa.field("attempts", pa.int32()),
+        pa.field("conn_reused", pa.bool_()),
+    ]
+)
+"""Columns of ``requests.parquet``. ``tier``, ``backend``, ``reason`` and ``attempts`` are what our
+router's response headers said, and null against a server that is not ours."""
+
+ATTEMPTS = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("backend", pa.string(), nullable=False),
+        pa.field("model", pa.string(), nullable=False),
+        pa.field("started_ns", pa.int64(), nullable=False),
+        pa.field("headers_ns", pa.int64()),
+        pa.field("first_token_ns", pa.int64()),
+        pa.field("ended_ns", pa.int64(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("error_type", pa.string()),
+        pa.field("queue_ms", pa.float64()),
+        pa.field("load_ms", pa.float64()),
+        pa.field("prompt_ms", pa.float64()),
+        pa.field("prompt_tokens", pa.int32()),
+        pa.field("cached_tokens", pa.int32()),
+        pa.field("predict_ms", pa.float64()),
+        pa.field("hedged", pa.bool_(), nullable=False),
+        pa.field("committed", pa.bool_(), nullable=False),
+    ]
+)
+"""Columns of ``attempts.parquet``; also the keys of an attempt at ``GET /debug/attempts``."""
+
+HOST = pa.schema(
+    [
+        pa.field("t_ns", pa.int64(), nullable=False),
+        pa.field("engine_cpu", pa.float64()),
+        pa.field("router_cpu", pa.float64()),
+        pa.field("generator_cpu", pa.float64()),
+        pa.field("host_cpu", pa.float64()),
+        pa.field("steal_share", pa.float64()),
+        pa.field("throttled_share", pa.float64()),
+        pa.field("cpu_pressure_some", pa.float64()),
+        pa.field("memory_unreclaimable_bytes", pa.int64()),
+        pa.field("memory_file_bytes", pa.int64()),
+        pa.field("memory_limit_bytes", pa.int64()),
+    ]
+)
+"""Columns of ``host.parquet``: ``*_cpu`` in cores, ``*_share`` and pressure in [0, 1]."""
+
+TABLES: dict[str, pa.Schema] = {"requests": REQUESTS, "attempts": ATTEMPTS, "host": HOST}
+
+
+class PartWriter:
+    """Appends rows of one table to ``parts/<table>-<name>.arrow``.
+
+    Rows are kept in memory until :meth:`flush`, which the owner calls once a second; what was
+    flushed is readable after SIGKILL. Rows are tuples in the order of the schema.
+
+    Raises:
+        UserError: from the constructor, where the part cannot be created, and from ``flush`` and
+            ``close``, where it cannot be written (disk full).
+    """
+
+    def __init__(self, run_dir: Path, table: str, name: str) -> None:
+        self._schema = TABLES[table]
+        self._rows: list[tuple[Any, ...]] = []
+        self.path = run_dir / "parts" / f"{table}-{name}.arrow"
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self.path.open("xb")
+            self._stream = pa.ipc.new_stream(self._file, self._schema)
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+
+    def append(self, row: tuple[Any, ...]) -> None:
+        """Keep one row for the next flush."""
+        self._rows.append(row)
+
+    def flush(self) -> int:
+        """Write the rows kept so far and hand them to the operating system; return how many."""
+        rows, self._rows = self._rows, []
+        if not rows:
+            return 0
+        columns = [
+            pa.array(column, type=field.type)
+            for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)
+        ]
+        try:
+            self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+        return len(rows)
+
+    def close(self) -> None:
+        """Flush and end the stream."""
+        try:
+            self.flush()
+            self._stream.close()
+        except OSError as error:
+            raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
+        finally:
+            # A full disk makes closing fail too; the reason was already reported.
+            with suppress(OSError):
+                self._file.close()
+
+
+def _part_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """Yield the whole batches of one part; a batch cut off by a kill ends it without an error."""
+    with path.open("rb") as file:
+        try:
+            with pa.ipc.open_stream(file) as reader:
+                yield from reader
+        except (pa.ArrowInvalid, OSError, EOFError):
+            return
+
+
+def consolidate(run_dir: Path) -> list[str]:
+    """Turn ``parts/`` into one Parquet file a table, then remove the parts.
+
+    Each Parquet file is written beside its place and moved there whole, so that a kill leaves
+    either the parts or the file. Returns the names of the tables written.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    parts_dir = run_dir / "parts"
+    written = []
+    for table, schema in TABLES.items():
+        parts = sorted(parts_dir.glob(f"{table}-*.arrow"))
+        if not parts:
+            continue
+        target = run_dir / f"{table}.parquet"
+        scratch = target.with_suffix(".parquet.partial")
+        try:
+            with pq.ParquetWriter(scratch, schema, compression="zstd") as writer:
+                for part in parts:
+                    for batch in _part_batches(part):
+                        writer.write_batch(batch)
+            scratch.replace(target)
+            for part in parts:
+                part.unlink()
+        except OSError as error:
+            raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+        written.append(table)
+    with suppress(OSError):
+        parts_dir.rmdir()
+    return written
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """The generator's own error, measured against the truth server at one concurrency.
+
+    Errors are the client's TTFT minus the server's, per request, in milliseconds.
+    """
+
+    users: int
+    requests: int
+    error_p50_ms: float
+    error_p99_ms: float
+    error_max_ms: float
+    budget_p99_ms: float
+    cpu_us_per_token: float
+    when: str
+    """``before`` or ``after`` the measurement."""
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the error is within the budget of ``config/slo.yaml``."""
+        return self.error_p99_ms <= self.budget_p99_ms
+
+
+@dataclass(frozen=True, slots=True)
+class ArmTarget:
+    """Where the requests of one arm went."""
+
+    arm: str
+    url: str
+    model: str
+    dialect: str
+    note: str = ""
+    """What a reader must know of this target, such as "emulated cloud" or "4 slots"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """``run.json``: what was run, on what, with which settings."""
+
+    run_id: str
+    scenario: str
+    anchor: WallAnchor
+    arms: list[ArmTarget]
+    steps: list[int]
+    """Numbers of users, in the order in which they were run."""
+    step_seconds: float
+    seed: int
+    command: list[str]
+    host: dict[str, Any]
+    """``cpu_model``, ``cores``, ``memory_bytes``, ``kernel``, ``python``."""
+    versions: dict[str, str]
+    git_sha: str | None = None
+    settings_hash: str | None = None
+    calibration: list[Calibration] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    """What happened that a reader must know: "cut short by Ctrl-C", "the engine was restarted"."""
+    finished: bool = False
+    schema_version: int = SCHEMA_VERSION
+
+    def write(self, run_dir: Path) -> None:
+        """Write ``run.json`` whole or not at all.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        target = run_dir / "run.json"
+        scratch = target.with_suffix(".json.partial")
+        try:
+            scratch.write_text(
+                json.dumps(asdict(self), ensure_ascii=False, indent=2) + "\n", encoding="utf-8"
+            )
+            scratch.replace(target)
+        except OSError as error:
+            raise UserError(f"cannot write {target}: {error.strerror or error}") from error
+
+    @classmethod
+    def read(cls, run_dir: Path) -> Manifest:
+        """Read ``run.json``.
+
+        Raises:
+            UserError: it is missing, not JSON, of another schema version, or misses a key.
+        """
+        path = run_dir / "run.json"
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"{run_dir} is no run folder: it has no run.json") from error
+        except (OSError, ValueError) as error:
+            raise UserError(f"cannot read {path}: {error}") from error
+        version = data.get("schema_version") if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UserError(
+                f"{path}: schema_version is {version!r}, this version reads {SCHEMA_VERSION}"
+            )
+        try:
+            data["anchor"] = WallAnchor(**data["anchor"])
+            data["arms"] = [ArmTarget(**arm) for arm in data["arms"]]
+            data["calibration"] = [Calibration(**item) for item in data["calibration"]]
+            known = {item.name for item in fields(cls)}
+            return cls(**{key: value for key, value in data.items() if key in known})
+        except (KeyError, TypeError) as error:
+            raise UserError(f"{path} is not a manifest of this version: {error}") from error
+
+
+def read_table(run_dir: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:
+    """Read ``<table>.parquet``, or an empty table of its schema where the run has none.
+
+    Raises:
+        UserError: the file is cut, or lacks one of the schema's columns.
+    """
+    path = run_dir / f"{table}.parquet"
+    schema = TABLES[table]
+    if not path.exists():
+        return schema.empty_table()
+    try:
+        present = set(pq.read_schema(path).names)
+        missing = [name for name in (columns or schema.names) if name not in present]
+        if missing:
+            raise UserError(f"{path} lacks the column(s) {', '.join(missing)}")
+        return pq.read_table(path, columns=list(columns or schema.names))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise UserError(f"cannot read {path}: {error}") from error
+
+
+def rows_from_mappings(table: str, rows: Iterable[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+    """Yield each mapping as a tuple in the order of the table's schema; missing keys are null."""
+    names = TABLES[table].names
+    return (tuple(row.get(name) for name in names) for row in rows)
