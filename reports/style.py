@@ -1,0 +1,104 @@
+"""How figures look: colours that a colour-blind reader can tell apart, and shapes beside them.
+
+Ink, grid and band are drawn in the fixed colours of the light theme; :mod:`reports.render` makes
+them follow the reader's theme on the page.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import matplotlib as mpl
+
+from firsttoken.core.words import Arm, Tier
+
+INK = "#1b1f24"
+MUTED = "#57606a"
+GRID = "#d8dee4"
+BAND = "#d3ecd9"
+SHADE = "#f1f3f5"
+
+LOCAL = "#2a7fc0"
+REMOTE = "#d9730d"
+CACHE = "#12936f"
+OTHER = "#8a6bb8"
+
+DARK_THEME: dict[str, str] = {
+    INK: "#e6edf3",
+    MUTED: "#9da7b1",
+    GRID: "#343b43",
+    BAND: "#1d3a29",
+    SHADE: "#1b222b",
+}
+"""What each colour of the light theme becomes in the dark one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Colour, and what tells it without colour."""
+
+    colour: str
+    line: Any
+    marker: str
+
+
+ARM_LOOKS: dict[str, Look] = {
+    Arm.HYBRID: Look(INK, "-", "o"),
+    Arm.LOCAL_ONLY: Look(LOCAL, (0, (6, 2)), "s"),
+    Arm.REMOTE_ONLY: Look(REMOTE, (0, (6, 2, 1, 2)), "^"),
+    Arm.TARGET: Look(INK, "-", "o"),
+}
+OTHER_ARM = Look(OTHER, (0, (1, 1.5)), "D")
+
+TIER_LOOKS: dict[str, Look] = {
+    Tier.LOCAL: Look(LOCAL, "-", "o"),
+    Tier.REMOTE: Look(REMOTE, "-", "^"),
+    Tier.CACHE: Look(CACHE, "-", "s"),
+}
+OTHER_TIER = Look(MUTED, "-", ".")
+
+PART_FILLS: dict[str, tuple[str, str]] = {
+    "router": ("#8c959f", ""),
+    "fallback": ("#c2453d", "xx"),
+    "queue": ("#e3b23c", "////"),
+    "load": ("#a77bca", "++"),
+    "prefill": ("#2a7fc0", ""),
+    "rest": ("#a9cbe8", "\\\\\\"),
+}
+"""Colour and hatch of each part of a first token's time."""
+
+SETTINGS: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "text.color": INK,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "legend.frameon": False,
+    "hatch.linewidth": 0.6,
+    "svg.fonttype": "path",
+    # Otherwise the ids inside an SVG are random and two reports of one run differ.
+    "svg.hashsalt": "firsttoken",
+}
+
+
+def applied() -> AbstractContextManager[None]:
+    """Draw in this style within a ``with`` block."""
+    # The stubs want each key as a literal, which a dictionary of mixed values cannot show.
+    return mpl.rc_context(cast("Any", SETTINGS))

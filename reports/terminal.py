@@ -1,0 +1,93 @@
+"""The report for a terminal: at most 100 columns, the same with and without colours."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+
+from firsttoken.core.words import Tier
+from reports import text
+from reports.build import Report
+from reports.tables import CellStatistics
+
+WIDTH = 100
+
+COLUMNS = (
+    "arm",
+    "users",
+    "n",
+    "TTFT p50",
+    "p95",
+    "95 % interval",
+    "TTFS",
+    "TPOT",
+    "E2E",
+    "errors",
+    "loc/rem/cache",
+)
+
+
+def shares(cell: CellStatistics) -> str:
+    """Return the shares of local, remote and cache in whole percent, such as ``80/15/5``."""
+    by_tier = [cell.tier(tier) for tier in (Tier.LOCAL, Tier.REMOTE, Tier.CACHE)]
+    if not any(by_tier):
+        return text.MISSING
+    return "/".join(f"{(item.share if item else 0.0) * 100:.0f}" for item in by_tier)
+
+
+def cell_row(cell: CellStatistics) -> list[str]:
+    """Return one line of the table, a text a column of :data:`COLUMNS`."""
+    p95 = cell.ttft_p95_ms
+    return [
+        f"{cell.arm}*" if cell.emulated else cell.arm,
+        str(cell.step_users),
+        str(cell.n),
+        text.number(cell.ttft_p50_ms.value, "ms"),
+        text.number(p95.value, "ms"),
+        text.interval(p95.ci_low, p95.ci_high, "ms"),
+        text.number(cell.ttfs_p50_ms, "ms"),
+        text.number(cell.tpot_p50_ms, "ms"),
+        text.number(cell.e2e_p50_ms, "ms"),
+        text.quantity(cell.error_rate.value, "share"),
+        shares(cell),
+    ]
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Align columns, the first to the left, the rest to the right."""
+    widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
+    return [
+        " ".join(
+            item.ljust(width) if at == 0 else item.rjust(width)
+            for at, (item, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _wrapped(line: str) -> list[str]:
+    return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def table(report: Report) -> str:
+    """Return the table of every arm and step, what a reader must know, and the verdict last."""
+    measured = [cell for cell in report.cells if cell.n]
+    lines = _aligned([COLUMNS, *(cell_row(cell) for cell in measured)])
+    lines.append("ms; TTFS, TPOT and E2E are medians of successful requests; shares in percent")
+    if any(cell.emulated for cell in measured):
+        lines.append(
+            "* emulated cloud: remote times are drawn at random, not those of a real provider"
+        )
+    for note in (*report.data.manifest.notes, *report.gaps):
+        lines += _wrapped(f"note: {note}")
+    for item in report.calibration:
+        mark = "within" if item.trusted else "beyond"
+        budget = text.MISSING if item.budget_p99_ms is None else f"{item.budget_p99_ms:g} ms"
+        lines.append(
+            f"clock error at {text.users(item.users)} {item.when}: p50 {item.error_p50_ms:.2f} ms, "
+            f"p99 {item.error_p99_ms:.2f} ms, {mark} the budget of {budget}"
+        )
+    lines.append("")
+    for reason in report.reasons:
+        lines += _wrapped(reason)
+    return "\n".join(lines)

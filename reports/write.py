@@ -1,0 +1,195 @@
+"""Writes a report beside its run: JSON, HTML, Markdown, JUnit and figures."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+from firsttoken.core.errors import UserError
+from firsttoken.core.words import Verdict
+from reports import figures, render, terminal, text
+from reports.attribution import PARTS
+from reports.build import Report
+from reports.verdict import KINDS, MAX_STEAL_SHARE, MAX_THROTTLED_SHARE, Check, sentence
+
+VERDICT_WORDS: dict[Verdict, str] = {
+    Verdict.PASS: "The targets are met.",
+    Verdict.FAIL: "A target is missed.",
+    Verdict.INCONCLUSIVE: "The records do not show whether the targets are met.",
+    Verdict.UNTRUSTED: "The measurement itself was disturbed: its figures are not to be trusted.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A picture as the page holds it; the addresses are None where there was nothing to draw."""
+
+    name: str
+    title: str
+    caption: str
+    absent: str
+    page: str | None
+    phone: str | None
+
+
+def json_text(report: Report) -> str:
+    """Return ``report.json``."""
+    whole = report.as_dict()
+    return json.dumps(whole, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _measured(check: Check) -> str:
+    """Return a check's figure with its interval."""
+    unit = KINDS[check.name].unit
+    return text.measured(check.value, check.ci_low, check.ci_high, unit)
+
+
+def _markdown_cell(value: object) -> str:
+    """Return text that cannot end a Markdown cell or line, nor bring in HTML."""
+    plain = " ".join(str(value).split())
+    return plain.replace("|", "\\|").replace("<", "&lt;")
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("reports"),
+        autoescape=select_autoescape(["html.j2", "html"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        ms=lambda value: text.number(value, "ms"),
+        percent=lambda value: text.quantity(value, "share"),
+        interval=lambda item: text.interval(item.ci_low, item.ci_high, "ms"),
+        share_interval=lambda item: text.interval(item.ci_low, item.ci_high, "share"),
+        missing=lambda value: text.MISSING if value is None else value,
+        target=lambda value, unit: text.quantity(value, unit, short=True),
+        measured=_measured,
+        cell=_markdown_cell,
+    )
+    environment.globals.update(
+        symbol=text.SYMBOL,
+        shares=terminal.shares,
+        users=text.users,
+        kinds=KINDS,
+        parts=PARTS,
+        verdict_words=VERDICT_WORDS,
+        max_steal=text.quantity(MAX_STEAL_SHARE, "share", short=True),
+        max_throttled=text.quantity(MAX_THROTTLED_SHARE, "share", short=True),
+    )
+    return environment
+
+
+def _rendered(report: Report, template: str, **more: Any) -> str:
+    page = _environment().get_template(template)
+    whole = report.as_dict()
+    return page.render(report=report, run=whole["run"], usage=report.host, **more)
+
+
+def html(report: Report, drawn: list[Drawn]) -> str:
+    """Return the page: one file, no script, nothing fetched."""
+    return _rendered(report, "report.html.j2", pictures=drawn)
+
+
+def markdown(report: Report) -> str:
+    """Return the report as GitHub-flavoured Markdown; figures are named by their files."""
+    return _rendered(report, "report.md.j2")
+
+
+def junit(report: Report) -> str:
+    """Return a JUnit test suite in which every judged check is a test case.
+
+    FAIL is a failure; INCONCLUSIVE and UNTRUSTED are errors, since they show nothing.
+    """
+    judged = [check for check in report.checks if check.judged]
+    bad = {
+        Verdict.FAIL: "failure",
+        Verdict.INCONCLUSIVE: "error",
+        Verdict.UNTRUSTED: "error",
+    }
+    kinds = [bad.get(check.verdict, "") for check in judged]
+    # A run in which nothing is judged shows nothing: one error, never an empty and so green suite.
+    counts = {
+        "tests": str(max(len(judged), 1)),
+        "failures": str(kinds.count("failure")),
+        "errors": str(kinds.count("error") if judged else 1),
+        "skipped": "0",
+    }
+    suites = ET.Element("testsuites", counts)
+    suite = ET.SubElement(
+        suites, "testsuite", {"name": f"firsttoken {report.data.manifest.scenario}", **counts}
+    )
+    for check, kind in zip(judged, kinds, strict=True):
+        name = f"{check.name} {check.where}"
+        case = ET.SubElement(suite, "testcase", {"classname": "firsttoken.report", "name": name})
+        if kind:
+            reason = f"{check.verdict}: {sentence(check, report.minimums[check.name])}"
+            found = ET.SubElement(case, kind, {"message": reason, "type": check.verdict})
+            found.text = "\n".join(report.reasons)
+    if not judged:
+        case = ET.SubElement(
+            suite, "testcase", {"classname": "firsttoken.report", "name": "verdict"}
+        )
+        ET.SubElement(case, "error", {"message": report.reasons[-1], "type": report.verdict})
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _draw_all(report: Report, folder: Path) -> list[Drawn]:
+    """Write the figures as PNG files and return them as the page needs them."""
+    drawn = []
+    for picture in figures.PICTURES:
+        addresses: list[str | None] = []
+        for width in (figures.PAGE_WIDTH, figures.PHONE_WIDTH):
+            figure = figures.draw(picture, report, width)
+            if figure is None:
+                # Of an earlier report on this run.
+                (folder / f"{picture.name}.png").unlink(missing_ok=True)
+                addresses.append(None)
+                continue
+            addresses.append(render.data_uri(render.svg(figure), "image/svg+xml"))
+            if width == figures.PAGE_WIDTH:
+                _put(folder / f"{picture.name}.png", render.png(figure))
+        drawn.append(
+            Drawn(
+                picture.name,
+                picture.title,
+                picture.caption,
+                picture.absent,
+                addresses[0],
+                addresses[1],
+            )
+        )
+    return drawn
+
+
+def _put(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    scratch = path.with_name(f".{path.name}.partial")
+    scratch.write_bytes(content)
+    scratch.replace(path)
+
+
+def write_all(report: Report, run_dir: Path) -> None:
+    """Write ``report.json``, ``report.html``, ``report.md``, ``junit.xml`` and ``figures/*.png``.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    try:
+        folder = run_dir / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        _put(run_dir / "report.json", json_text(report).encode())
+        _put(run_dir / "junit.xml", junit(report).encode())
+        _put(run_dir / "report.md", markdown(report).encode())
+        _put(run_dir / "report.html", html(report, _draw_all(report, folder)).encode())
+    except OSError as error:
+        raise UserError(
+            f"cannot write the report to {run_dir}: {error.strerror or error}"
+        ) from error
