@@ -1,0 +1,1 @@
+"""Metrics out: instruments made from the catalogue, collectors, the text format."""

@@ -1,0 +1,324 @@
+"""Every metric of the project, once.
+
+The exporter makes its instruments from here; rules, boards, reports and documentation take names,
+labels and bucket edges from here too. Labels come from closed sets; a model name that is not
+configured is :data:`OTHER_MODEL`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
+
+OTHER_MODEL = "other"
+"""The ``model`` label of every name that is not configured, so that names sent by clients cannot
+add series."""
+
+NO_BACKEND = "none"
+"""The ``backend`` label where no backend served the request."""
+
+TTFT_BUCKETS = (
+    0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0,
+    10.0, 30.0,
+)  # fmt: skip
+"""Seconds: 50 ms steps over the zone of decision (200-500 ms), an edge on every judged number."""
+
+TPOT_BUCKETS = (0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.3, 0.5, 1.0)
+"""Seconds a token."""
+
+DURATION_BUCKETS = (
+    0.1, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 30.0, 60.0,
+    120.0,
+)  # fmt: skip
+"""Seconds of a whole request."""
+
+
+class Kind(StrEnum):
+    """What a metric is to Prometheus."""
+
+    COUNTER = "counter"
+    GAUGE = "gauge"
+    HISTOGRAM = "histogram"
+
+
+class TokenType(StrEnum):
+    """Values of the label ``type`` of ``llm_tokens_total``; ``cached`` is a part of ``input``."""
+
+    INPUT = "input"
+    OUTPUT = "output"
+    CACHED = "cached"
+
+
+class CircuitState(StrEnum):
+    """Values of the label ``state`` of ``llm_circuit_state``."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+    HALF_OPEN = "half_open"
+
+
+class Mode(StrEnum):
+    """Values of the label ``mode`` of ``llm_mode``."""
+
+    NORMAL = "normal"
+    HYBRID = "hybrid"
+    """The local backend is slow: its share moves."""
+    REDUCED_LOCAL = "reduced_local"
+    REMOTE_ONLY = "remote_only"
+    LOCAL_ONLY = "local_only"
+    """The settings turn hybrid mode off."""
+
+
+LABEL_VALUES: dict[str, tuple[str, ...]] = {
+    "tier": tuple(Tier),
+    "outcome": tuple(Outcome),
+    "reason": tuple(Reason),
+    "error_type": tuple(ErrorType),
+    "type": tuple(TokenType),
+    "state": tuple(CircuitState),
+    "mode": tuple(Mode),
+    "component": ("engine", "router"),
+    "cache": ("exact", "semantic"),
+}
+"""The closed sets behind the labels. Those of ``backend`` and ``model`` come from the settings."""
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One metric: its name as exposed, its unit, its labels in order, what it means."""
+
+    name: str
+    kind: Kind
+    unit: str
+    """``seconds``, ``bytes``, ``ratio``, ``usd``, ``tokens``, or empty for a plain count."""
+    labels: tuple[str, ...]
+    help: str
+    buckets: tuple[float, ...] = ()
+    otel_name: str = ""
+    """The instrument of the OpenTelemetry GenAI conventions with the same meaning, if any."""
+
+
+_METRICS = (
+    Metric(
+        "llm_time_to_first_token_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("tier", "backend", "model"),
+        "Streamed requests: request read until the first token was handed to the client, time "
+        "lost in failed attempts included.",
+        TTFT_BUCKETS,
+        "gen_ai.client.operation.time_to_first_chunk",
+    ),
+    Metric(
+        "llm_time_to_first_sentence_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("tier",),
+        "Request read until the first segment that a voice server can speak was handed over.",
+        TTFT_BUCKETS,
+    ),
+    Metric(
+        "llm_backend_time_to_first_token_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("backend", "model"),
+        "Streamed attempts: start of the attempt until the backend's first token was read.",
+        TTFT_BUCKETS,
+        "gen_ai.server.time_to_first_token",
+    ),
+    Metric(
+        "llm_request_duration_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("tier", "outcome"),
+        "Request read until its end.",
+        DURATION_BUCKETS,
+        "gen_ai.client.operation.duration",
+    ),
+    Metric(
+        "llm_time_per_output_token_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("tier", "backend"),
+        "First to last token, divided by the number of output tokens minus one.",
+        TPOT_BUCKETS,
+        "gen_ai.server.time_per_output_token",
+    ),
+    Metric(
+        "llm_queue_duration_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("backend",),
+        "Wait for a free slot of the backend, before the attempt began.",
+        TTFT_BUCKETS,
+    ),
+    Metric(
+        "llm_requests_total",
+        Kind.COUNTER,
+        "",
+        ("tier", "backend", "model", "outcome"),
+        "Accepted requests by how they ended; each is counted once.",
+    ),
+    Metric(
+        "llm_attempts_total",
+        Kind.COUNTER,
+        "",
+        ("backend", "model", "outcome"),
+        "Tries at one backend by how they ended.",
+    ),
+    Metric(
+        "llm_errors_total",
+        Kind.COUNTER,
+        "",
+        ("backend", "error_type"),
+        "Attempts that did not succeed, by why.",
+    ),
+    Metric(
+        "llm_routing_decisions_total",
+        Kind.COUNTER,
+        "",
+        ("tier", "reason"),
+        "Accepted requests by the tier that was chosen first, and why.",
+    ),
+    Metric(
+        "llm_fallbacks_total",
+        Kind.COUNTER,
+        "",
+        ("from", "to", "error_type"),
+        "Moves from a failed attempt to the next backend, by why the attempt failed.",
+    ),
+    Metric(
+        "llm_hedges_total",
+        Kind.COUNTER,
+        "",
+        ("result",),
+        "Second attempts that were started while the first still ran, by which one won.",
+    ),
+    Metric(
+        "llm_cache_lookups_total",
+        Kind.COUNTER,
+        "",
+        ("cache", "result"),
+        "Lookups in a cache, by what they found.",
+    ),
+    Metric(
+        "llm_tokens_total",
+        Kind.COUNTER,
+        "tokens",
+        ("backend", "model", "type"),
+        "Tokens as the backends counted them; cached ones are a part of the input.",
+        otel_name="gen_ai.client.token.usage",
+    ),
+    Metric(
+        "llm_requests_in_flight",
+        Kind.GAUGE,
+        "",
+        ("backend",),
+        "Attempts under way.",
+    ),
+    Metric(
+        "llm_backend_up",
+        Kind.GAUGE,
+        "",
+        ("backend",),
+        "1 while requests are sent to the backend, 0 while its circuit is open.",
+    ),
+    Metric(
+        "llm_circuit_state",
+        Kind.GAUGE,
+        "",
+        ("backend", "state"),
+        "1 for the state the circuit breaker is in, 0 for the others.",
+    ),
+    Metric(
+        "llm_mode",
+        Kind.GAUGE,
+        "",
+        ("mode",),
+        "1 for the router's mode, 0 for the others.",
+    ),
+    Metric(
+        "llm_memory_unreclaimable_bytes",
+        Kind.GAUGE,
+        "bytes",
+        (),
+        "Memory of the engine's control group that cannot be reclaimed; mapped model files are "
+        "not part of it.",
+    ),
+    Metric(
+        "llm_memory_limit_bytes",
+        Kind.GAUGE,
+        "bytes",
+        (),
+        "Memory limit of the engine's control group, or of the host.",
+    ),
+    Metric(
+        "llm_process_resident_memory_bytes",
+        Kind.GAUGE,
+        "bytes",
+        ("component",),
+        "Resident memory of a process.",
+    ),
+    Metric(
+        "llm_process_cpu_seconds_total",
+        Kind.COUNTER,
+        "seconds",
+        ("component",),
+        "User and system CPU time of a process.",
+    ),
+    Metric(
+        "llm_user_feedback_total",
+        Kind.COUNTER,
+        "",
+        ("rating",),
+        "Ratings sent by users.",
+    ),
+    Metric(
+        "llm_conversations_ended_total",
+        Kind.COUNTER,
+        "",
+        ("end",),
+        "Conversations that ended, by how.",
+    ),
+    Metric(
+        "llm_cost_usd_total",
+        Kind.COUNTER,
+        "usd",
+        ("backend",),
+        "Fees of the tokens used, by the configured price; electricity is not counted.",
+    ),
+    Metric(
+        "llm_alert_actions_total",
+        Kind.COUNTER,
+        "",
+        ("action", "result"),
+        "Actions asked for by alerts, by what became of them.",
+    ),
+    Metric(
+        "llm_load_test_run_info",
+        Kind.GAUGE,
+        "",
+        ("run_id", "scenario"),
+        "1 while a load test runs.",
+    ),
+    Metric(
+        "llm_build_info",
+        Kind.GAUGE,
+        "",
+        ("version",),
+        "Always 1; the label tells the version.",
+    ),
+    Metric(
+        "llm_local_share_ratio",
+        Kind.GAUGE,
+        "ratio",
+        (),
+        "Local / (local + remote) requests of the last five minutes; a convenience, rules use "
+        "the counters.",
+    ),
+)
+
+CATALOGUE: dict[str, Metric] = {metric.name: metric for metric in _METRICS}
+"""Every metric by its name."""

@@ -1,0 +1,224 @@
+"""The books: exactly one outcome for each accepted request, and a record of each attempt."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Self
+
+from firsttoken.core.catalogue import NO_BACKEND, TokenType
+from firsttoken.core.clock import NS_PER_S, NowNs, milliseconds
+from firsttoken.core.settings.backend import Backend
+from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
+from firsttoken.wire.events import Timings, Usage
+from router.backends.faults import Fault
+from router.ledger import Ledger
+from router.meters import Meters
+from router.policy.plan import Plan
+from router.policy.signals import QueryClass
+
+KEPT_ATTEMPTS = 20_000
+KEPT_DECISIONS = 1_000
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One try at one backend; its fields are the columns of ``attempts.parquet``."""
+
+    request_id: str
+    backend: str
+    model: str
+    started_ns: int
+    headers_ns: int | None = None
+    first_token_ns: int | None = None
+    ended_ns: int = 0
+    outcome: Outcome | None = None
+    """None while it is under way."""
+    error_type: ErrorType | None = None
+    queue_ms: float | None = None
+    load_ms: float | None = None
+    prompt_ms: float | None = None
+    prompt_tokens: int | None = None
+    cached_tokens: int | None = None
+    predict_ms: float | None = None
+    hedged: bool = False
+    committed: bool = False
+
+
+@dataclass(slots=True)
+class DecisionRecord:
+    """Why a request went where it went; holds no text of the conversation."""
+
+    request_id: str
+    unix_s: float
+    model: str
+    """The name asked for, as the metric label has it."""
+    stream: bool
+    query_class: QueryClass | None = None
+    plan: list[dict[str, str]] = field(default_factory=list)
+    attempts: int = 0
+    tier: Tier = Tier.NONE
+    backend: str = NO_BACKEND
+    reason: Reason | None = None
+    outcome: Outcome | None = None
+    error_type: ErrorType | None = None
+    ttft_ms: float | None = None
+    duration_ms: float | None = None
+
+
+class Books:
+    """Where accounts are entered: metrics and the two ledgers."""
+
+    def __init__(self, meters: Meters, now_ns: NowNs) -> None:
+        self.meters = meters
+        self.now_ns = now_ns
+        self.attempts: Ledger[AttemptRecord] = Ledger(KEPT_ATTEMPTS)
+        self.decisions: Ledger[DecisionRecord] = Ledger(KEPT_DECISIONS)
+
+    def open(self, request_id: str, model: str, *, stream: bool) -> Account:
+        """Open the account of a request that was accepted now."""
+        return Account(self, request_id, model, stream=stream)
+
+
+class Account:
+    """The account of one accepted request.
+
+    It is a context manager. Leaving it enters the outcome: the one given to :meth:`end`, or
+    ``cancelled`` where the request's task was cancelled, or else ``error``. Attempts that are still
+    open then end the same way.
+    """
+
+    def __init__(self, books: Books, request_id: str, model: str, *, stream: bool) -> None:
+        self._books = books
+        self._meters = books.meters
+        self._open: dict[int, AttemptRecord] = {}
+        self._served_by: Backend | None = None
+        self._ending: tuple[Outcome, ErrorType | None] | None = None
+        self.accepted_ns = books.now_ns()
+        self.first_started_ns: int | None = None
+        self.decision = DecisionRecord(
+            request_id, time.time(), self._meters.model_label(model), stream
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        outcome, error_type = self._ending or _unsaid(kind)
+        ended_ns = self._books.now_ns()
+        for record in tuple(self._open.values()):
+            self._close(record, outcome, error_type)
+        decision, backend = self.decision, self._served_by
+        decision.outcome, decision.error_type = outcome, error_type
+        decision.duration_ms = milliseconds(self.accepted_ns, ended_ns)
+        tier = backend.tier if backend else Tier.NONE
+        name, model = (backend.name, backend.model) if backend else (NO_BACKEND, decision.model)
+        self._meters.requests(tier, name, model, outcome).inc()
+        self._meters.duration(tier, outcome).observe((ended_ns - self.accepted_ns) / NS_PER_S)
+        self._books.decisions.add(decision)
+
+    def planned(self, plan: Plan, query_class: QueryClass | None) -> None:
+        """Note the plan."""
+        self.decision.query_class = query_class
+        self.decision.plan = [
+            {"backend": each.backend.name, "reason": each.reason} for each in plan.attempts
+        ]
+        if plan.attempts:
+            first = plan.attempts[0]
+            self._meters.decisions(first.backend.tier, first.reason).inc()
+
+    def start(self, backend: Backend) -> AttemptRecord:
+        """Open the record of an attempt that begins now."""
+        now_ns = self._books.now_ns()
+        if self.first_started_ns is None:
+            self.first_started_ns = now_ns
+        record = AttemptRecord(self.decision.request_id, backend.name, backend.model, now_ns)
+        self._open[id(record)] = record
+        self.decision.attempts += 1
+        self._meters.in_flight(backend.name).inc()
+        return record
+
+    def failed(self, record: AttemptRecord, fault: Fault) -> None:
+        """Close an attempt that failed before its first token."""
+        self._close(record, fault.outcome, fault.error_type)
+
+    def fell_back(self, failed: Backend, to: Backend, error_type: ErrorType) -> None:
+        """Note that the next backend is asked."""
+        self._meters.fallbacks(failed.name, to.name, error_type).inc()
+
+    def committed(self, record: AttemptRecord, backend: Backend, reason: Reason) -> None:
+        """Note which attempt serves the request."""
+        record.committed = True
+        self._served_by = backend
+        decision = self.decision
+        decision.tier, decision.backend, decision.reason = backend.tier, backend.name, reason
+        if decision.stream and record.first_token_ns is not None:
+            seconds = (record.first_token_ns - record.started_ns) / NS_PER_S
+            self._meters.backend_ttft(backend.name, backend.model).observe(seconds)
+
+    def delivered(self) -> None:
+        """Note that the first token was handed to the client now."""
+        backend = self._served_by
+        if backend is None or not self.decision.stream:
+            return
+        ttft_ns = self._books.now_ns() - self.accepted_ns
+        self.decision.ttft_ms = milliseconds(0, ttft_ns)
+        self._meters.ttft(backend.tier, backend.name, backend.model).observe(ttft_ns / NS_PER_S)
+
+    def told(
+        self,
+        record: AttemptRecord,
+        usage: Usage | None,
+        timings: Timings | None,
+        last_token_ns: int | None,
+    ) -> None:
+        """Enter what the backend said of the whole reply.
+
+        TPOT = (last token - first token) / (output tokens - 1).
+        """
+        if timings is not None:
+            record.load_ms, record.prompt_ms = timings.load_ms, timings.prompt_ms
+            record.predict_ms = timings.predict_ms
+        backend = self._served_by
+        if usage is None or backend is None:
+            return
+        record.prompt_tokens, record.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+        for kind, count in (
+            (TokenType.INPUT, usage.prompt_tokens),
+            (TokenType.OUTPUT, usage.output_tokens),
+            (TokenType.CACHED, usage.cached_tokens),
+        ):
+            if count is not None and count > 0:
+                self._meters.tokens(backend.name, backend.model, kind).inc(count)
+        tokens, first_ns = usage.output_tokens, record.first_token_ns
+        if tokens is None or tokens < 2 or first_ns is None or last_token_ns is None:
+            return
+        seconds = (last_token_ns - first_ns) / (tokens - 1) / NS_PER_S
+        self._meters.tpot(backend.tier, backend.name).observe(seconds)
+
+    def end(self, outcome: Outcome, error_type: ErrorType | None = None) -> None:
+        """Say how the request ended."""
+        self._ending = (outcome, error_type)
+
+    def _close(self, record: AttemptRecord, outcome: Outcome, error_type: ErrorType | None) -> None:
+        del self._open[id(record)]
+        record.ended_ns = self._books.now_ns()
+        record.outcome, record.error_type = outcome, error_type
+        self._meters.in_flight(record.backend).dec()
+        self._meters.attempts(record.backend, record.model, outcome).inc()
+        if error_type is not None:
+            self._meters.errors(record.backend, error_type).inc()
+        self._books.attempts.add(record)
+
+
+def _unsaid(kind: type[BaseException] | None) -> tuple[Outcome, ErrorType | None]:
+    if kind is not None and issubclass(kind, asyncio.CancelledError):
+        return Outcome.CANCELLED, ErrorType.CLIENT_GONE
+    return Outcome.ERROR, ErrorType.PROTOCOL

@@ -1,0 +1,58 @@
+"""Why an attempt failed, and whether another backend may do better."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from firsttoken.core.words import ErrorType, Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One failure of one attempt."""
+
+    error_type: ErrorType
+    message: str
+    status: int | None = None
+    """The HTTP status the backend answered with, if it answered."""
+    retry_after: str | None = None
+    """The backend's ``Retry-After``."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """The outcome that this failure gives an attempt, and a request it was the last of."""
+        return _OUTCOMES.get(self.error_type, Outcome.ERROR)
+
+    @property
+    def is_final(self) -> bool:
+        """Whether no other backend is asked: the request itself was refused as malformed.
+
+        A prompt that is too long is a matter of the backend, and so is a wrong key or an unknown
+        model, since both come from the settings; for these the next one is asked.
+        """
+        return self.error_type is ErrorType.HTTP_4XX and self.status in _REQUEST_AT_FAULT
+
+
+_OUTCOMES = {
+    ErrorType.FIRST_TOKEN_TIMEOUT: Outcome.TIMEOUT,
+    ErrorType.TOTAL_TIMEOUT: Outcome.TIMEOUT,
+    ErrorType.CLIENT_GONE: Outcome.CANCELLED,
+}
+
+_REQUEST_AT_FAULT = {400, 422}
+
+
+def client_status(fault: Fault) -> int:
+    """Return the status a client gets when this was the last failure of its request."""
+    if fault.is_final:
+        return fault.status or 400
+    return _CLIENT_STATUS.get(fault.error_type, 502)
+
+
+_CLIENT_STATUS = {
+    ErrorType.FIRST_TOKEN_TIMEOUT: 504,
+    ErrorType.TOTAL_TIMEOUT: 504,
+    ErrorType.RATE_LIMITED: 429,
+    ErrorType.OVERLOADED: 503,
+    ErrorType.CONTEXT_OVERFLOW: 400,
+}

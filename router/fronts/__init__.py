@@ -1,0 +1,1 @@
+"""The HTTP edges towards clients and operators."""

@@ -1,0 +1,164 @@
+"""One HTTP exchange with a client, on the bare ASGI interface.
+
+Starlette's request and response classes are not used on the hot path: the body is read once under
+a limit, bytes are sent as they come, and the connection is watched from the first moment, since a
+client that leaves before the first token must free its backend at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import secrets
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
+
+from starlette.types import Receive, Scope, Send
+
+from firsttoken.core.words import REQUEST_ID_HEADER
+
+REQUEST_ID_CHARS = 128
+
+_READ_AND_DROPPED = 8
+"""How many times the limit of a body is read, and dropped, before the connection is closed."""
+
+
+class BodyError(Exception):
+    """The body could not be had; ``status`` says why."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class ClientGone(Exception):  # noqa: N818 - a client that leaves makes no error
+    """The client closed the connection before its request had arrived."""
+
+
+class Exchange:
+    """One request and its reply."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self._receive = receive
+        self._send = send
+        self._headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        self.request_id = sane_request_id(self.header(REQUEST_ID_HEADER.encode()))
+        self.begun = False
+
+    def header(self, name: bytes) -> bytes | None:
+        """Return a request header by its lower-case name."""
+        for key, value in self._headers:
+            if key == name:
+                return value
+        return None
+
+    def bearer_token(self) -> str:
+        """Return the key in ``Authorization: Bearer``, or an empty string."""
+        scheme, _, token = (self.header(b"authorization") or b"").decode("latin-1").partition(" ")
+        return token.strip() if scheme.lower() == "bearer" else ""
+
+    async def body(self, limit: int, seconds: float) -> bytes:
+        """Return the request's body.
+
+        Raises:
+            BodyError: it is over ``limit`` bytes, or takes longer than ``seconds``.
+            ClientGone: the client left before it was complete.
+        """
+        parts: list[bytes] = []
+        size = 0
+        more = True
+        try:
+            async with asyncio.timeout(seconds):
+                # What is over the limit is read and dropped up to a point: a connection closed
+                # with unread bytes is reset, and the client would never see the answer.
+                while more and size <= limit * _READ_AND_DROPPED:
+                    message = await self._receive()
+                    if message["type"] == "http.disconnect":
+                        raise ClientGone
+                    part: bytes = message.get("body", b"")
+                    size += len(part)
+                    if size <= limit:
+                        parts.append(part)
+                    more = message.get("more_body", False)
+        except TimeoutError:
+            raise BodyError(408, f"the body did not arrive within {seconds:g} s") from None
+        if size > limit:
+            raise BodyError(413, f"the body is over the allowed {limit} bytes")
+        return b"".join(parts)
+
+    async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run ``work``, and cancel it when the client leaves."""
+        working = asyncio.ensure_future(work)
+        watching = asyncio.ensure_future(self._disconnected())
+        try:
+            await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            watching.cancel()
+            if not working.done():
+                working.cancel()
+                # Its own end is awaited, so that the backend's connection is closed by now.
+                await asyncio.wait((working,))
+        if not working.cancelled():
+            working.result()
+
+    async def start(
+        self, status: int, content_type: str, headers: Iterable[tuple[str, str]] = ()
+    ) -> None:
+        """Send the status line and headers; the request id is always among them."""
+        self.begun = True
+        raw = [
+            (b"content-type", content_type.encode("latin-1")),
+            (REQUEST_ID_HEADER.encode(), self.request_id.encode("latin-1")),
+            *((name.encode("latin-1"), value.encode("latin-1")) for name, value in headers),
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": raw})
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes of the reply's body."""
+        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+
+    async def end(self) -> None:
+        """End the reply."""
+        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def reply(
+        self,
+        status: int,
+        content_type: str,
+        body: bytes,
+        headers: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Send a whole reply."""
+        await self.start(status, content_type, [("content-length", str(len(body))), *headers])
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+    async def _disconnected(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+
+
+def sane_request_id(sent: bytes | None) -> str:
+    """Return the client's request id if it is 1-128 printable ASCII characters, else a new one."""
+    if sent is not None and 0 < len(sent) <= REQUEST_ID_CHARS and all(33 <= c <= 126 for c in sent):
+        return sent.decode("ascii")
+    return secrets.token_hex(16)
+
+
+class Keys:
+    """The keys that clients may present; without any, everybody may enter."""
+
+    def __init__(self, keys: Iterable[str]) -> None:
+        self._digests = [_digest(key) for key in keys]
+
+    def admit(self, token: str) -> bool:
+        """Say whether ``token`` is one of the keys, in time that does not depend on it."""
+        if not self._digests:
+            return True
+        presented = _digest(token)
+        matches = [hmac.compare_digest(presented, digest) for digest in self._digests]
+        return any(matches)
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

@@ -1,0 +1,84 @@
+"""What operators and programs read: health, metrics, decisions, attempts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from exporter.instruments import CONTENT_TYPE
+from router.fronts.http import Exchange, Keys
+from router.health.monitor import Monitor
+from router.ledger import Ledger
+
+_JSON = "application/json"
+
+Handler = Callable[[Exchange, Scope], Awaitable[None]]
+
+
+class Endpoint:
+    """An ASGI endpoint of one handler, which asks for a key where it has keys."""
+
+    def __init__(self, handler: Handler, keys: Keys | None = None) -> None:
+        self._handler = handler
+        self._keys = keys
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        exchange = Exchange(scope, receive, send)
+        if self._keys is not None and not self._keys.admit(exchange.bearer_token()):
+            await exchange.reply(401, _JSON, b'{"error":"the API key is missing or wrong"}')
+            return
+        await self._handler(exchange, scope)
+
+
+async def healthz(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
+    """Answer that the process is alive."""
+    await exchange.reply(200, _JSON, b'{"status":"ok"}')
+
+
+def readyz(monitor: Callable[[], Monitor]) -> Handler:
+    """Return the handler that answers 200 while a backend can serve, else 503."""
+
+    async def handle(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
+        health = monitor()
+        body = orjson.dumps({"ready": health.any_usable, "blocked": sorted(health.blocked)})
+        await exchange.reply(200 if health.any_usable else 503, _JSON, body)
+
+    return handle
+
+
+def metrics(render: Callable[[], bytes]) -> Handler:
+    """Return the handler of ``/metrics``; rendering takes milliseconds and runs in a thread."""
+
+    async def handle(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
+        await exchange.reply(200, CONTENT_TYPE, await asyncio.to_thread(render))
+
+    return handle
+
+
+def records(ledger: Ledger[object], key: str) -> Handler:
+    """Return the handler of a ledger: ``?after=N`` gives ``{"next": N2, key: [...]}``."""
+
+    async def handle(exchange: Exchange, scope: Scope) -> None:
+        number = _after(scope["query_string"])
+        if number is None:
+            message = b'{"error":"after: expected a whole number of at least 0"}'
+            await exchange.reply(400, _JSON, message)
+            return
+        last, found = ledger.after(number)
+        body = await asyncio.to_thread(orjson.dumps, {"next": last, key: found})
+        await exchange.reply(200, _JSON, body)
+
+    return handle
+
+
+def _after(query: bytes) -> int | None:
+    """Return the number in ``after=N``; 0 without it, None where it is none."""
+    for pair in query.decode("latin-1").split("&"):
+        name, _, value = pair.partition("=")
+        if name == "after":
+            return int(value) if value.isascii() and value.isdigit() and len(value) < 19 else None
+    return 0

@@ -1,0 +1,108 @@
+"""The metrics that the router sets, with every label set that is known from its settings."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+
+from exporter.instruments import Instruments, LabelSet
+from exporter.process import ProcessCollector
+from firsttoken.core.catalogue import (
+    NO_BACKEND,
+    OTHER_MODEL,
+    CircuitState,
+    Mode,
+    TokenType,
+)
+from firsttoken.core.settings.backend import Backend
+from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
+from router.policy.plan import Rules
+
+NAMES = (
+    "llm_time_to_first_token_seconds",
+    "llm_backend_time_to_first_token_seconds",
+    "llm_request_duration_seconds",
+    "llm_time_per_output_token_seconds",
+    "llm_requests_total",
+    "llm_attempts_total",
+    "llm_errors_total",
+    "llm_routing_decisions_total",
+    "llm_fallbacks_total",
+    "llm_tokens_total",
+    "llm_requests_in_flight",
+    "llm_backend_up",
+    "llm_circuit_state",
+    "llm_mode",
+    "llm_build_info",
+)
+"""Metrics of the catalogue that the router sets itself."""
+
+
+class Meters:
+    """The router's instruments, one attribute each, children looked up by label values."""
+
+    def __init__(self, rules: Rules) -> None:
+        instruments = Instruments(NAMES, tuple(_known(rules.backends)))
+        instruments.registry.register(ProcessCollector({"router": os.getpid()}))
+        self.render = instruments.render
+        self.ttft = instruments.histogram("llm_time_to_first_token_seconds")
+        self.backend_ttft = instruments.histogram("llm_backend_time_to_first_token_seconds")
+        self.duration = instruments.histogram("llm_request_duration_seconds")
+        self.tpot = instruments.histogram("llm_time_per_output_token_seconds")
+        self.requests = instruments.counter("llm_requests_total")
+        self.attempts = instruments.counter("llm_attempts_total")
+        self.errors = instruments.counter("llm_errors_total")
+        self.decisions = instruments.counter("llm_routing_decisions_total")
+        self.fallbacks = instruments.counter("llm_fallbacks_total")
+        self.tokens = instruments.counter("llm_tokens_total")
+        self.in_flight = instruments.gauge("llm_requests_in_flight")
+        self._backend_up = instruments.gauge("llm_backend_up")
+        self._circuit_state = instruments.gauge("llm_circuit_state")
+        self._models = {backend.model for backend in rules.backends}
+        mode = instruments.gauge("llm_mode")
+        mode(Mode.NORMAL if rules.hybrid else Mode.LOCAL_ONLY).set(1)
+        instruments.gauge("llm_build_info")(_version()).set(1)
+
+    def model_label(self, model: str) -> str:
+        """Return the ``model`` label of a name that a client sent."""
+        return model if model in self._models else OTHER_MODEL
+
+    def circuit_changed(self, backend: str, state: CircuitState) -> None:
+        """Show the state of a backend's circuit."""
+        self._backend_up(backend).set(state is CircuitState.CLOSED)
+        for each in CircuitState:
+            self._circuit_state(backend, each).set(each is state)
+
+
+def _version() -> str:
+    try:
+        return version("firsttoken")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _known(backends: Sequence[Backend]) -> Iterable[LabelSet]:
+    models = [*dict.fromkeys(backend.model for backend in backends), OTHER_MODEL]
+    tiers = [*dict.fromkeys(backend.tier for backend in backends), Tier.NONE]
+    served = [(b.tier, b.name, b.model, outcome) for b in backends for outcome in Outcome]
+    nobody = [(Tier.NONE, NO_BACKEND, *rest) for rest in product(models, Outcome)]
+    names = [backend.name for backend in backends]
+    pairs = [pair for pair in product(names, names) if pair[0] != pair[1]]
+    by_metric: dict[str, Iterable[tuple[str, ...]]] = {
+        "llm_time_to_first_token_seconds": [(b.tier, b.name, b.model) for b in backends],
+        "llm_backend_time_to_first_token_seconds": [(b.name, b.model) for b in backends],
+        "llm_request_duration_seconds": product(tiers, Outcome),
+        "llm_time_per_output_token_seconds": [(b.tier, b.name) for b in backends],
+        "llm_requests_total": [*served, *nobody],
+        "llm_attempts_total": [(b.name, b.model, outcome) for b in backends for outcome in Outcome],
+        "llm_errors_total": product(names, ErrorType),
+        "llm_routing_decisions_total": product(tiers, Reason),
+        "llm_fallbacks_total": [(*pair, error) for pair, error in product(pairs, ErrorType)],
+        "llm_tokens_total": [(b.name, b.model, kind) for b in backends for kind in TokenType],
+        "llm_requests_in_flight": [(name,) for name in names],
+        "llm_mode": [(mode,) for mode in Mode],
+    }
+    for metric, values in by_metric.items():
+        yield LabelSet(metric, tuple(values))

@@ -1,0 +1,1 @@
+"""Where a request goes, as pure functions: signals of the request, then a plan of attempts."""
