@@ -42,7 +42,9 @@ test: lint
 	$(BIN)/python -m pytest
 
 bench: setup
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m pytest benchmarks -o addopts=
+	$(BIN)/python -m benchmarks.router_overhead
+	$(BIN)/python -m benchmarks.client_error
 
 prove: setup
 	$(BIN)/python -m firsttoken.trials.prove

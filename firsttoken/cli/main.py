@@ -1,0 +1,57 @@
+"""The ``firsttoken`` command: one file a verb, no logic of its own."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sys
+from typing import Annotated
+
+import typer
+
+from firsttoken.cli import bench, config, demo, engine, report, route, serve
+from firsttoken.core.errors import UserError
+from firsttoken.core.words import ExitCode
+
+app = typer.Typer(
+    name="firsttoken",
+    help="Makes the first token of a hybrid local/cloud LLM come early, and proves it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+for verb in (demo.demo, engine.engine, serve.serve, route.route, bench.bench, report.report):
+    app.command()(verb)
+app.add_typer(config.app, name="config")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"firsttoken {importlib.metadata.version('firsttoken')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    _version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; a :class:`UserError` ends it with its message and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        for line in str(error).splitlines():
+            print(f"firsttoken: {line}", file=sys.stderr)
+        sys.exit(ExitCode.USAGE)
+
+
+if __name__ == "__main__":
+    main()

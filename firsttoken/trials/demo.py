@@ -1,0 +1,152 @@
+"""The main job on one machine: embedded engine, emulated cloud, router, three arms, one verdict."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from firsttoken.core import settings as settings_room
+from firsttoken.core.child import Child
+from firsttoken.core.records import ArmTarget
+from firsttoken.core.settings import Settings
+from firsttoken.core.slo import Slo
+from firsttoken.core.words import Arm
+from firsttoken.engines import options as engine_options
+from firsttoken.engines.supervisor import EngineSupervisor
+from firsttoken.trials import run_folder
+from firsttoken.trials.measure import ArmPlan, Measurement, measure
+from firsttoken.trials.progress import Progress
+
+CLOUD_MODEL = "emulated-qwen"
+CLOUD_PREFIX = "/compatible-mode"
+GUIDE_SLOTS = 4
+"""llama.cpp's own number of slots: the deployment guide's settings name none."""
+
+
+def _router_settings(base: Path, engine: EngineSupervisor, cloud: Child, run_dir: Path) -> Path:
+    """Write the default settings with the addresses of this run's servers; return the file."""
+    yaml = YAML()
+    document: dict[str, Any] = yaml.load(base.read_text(encoding="utf-8"))
+    routing = document["llm_routing"]
+    routing["local_model"] |= {
+        "endpoint": engine.url,
+        "model": engine.options.model_name,
+        "dialect": "openai",
+        "slots": engine.options.slots,
+    }
+    first = routing["remote_models"][0]
+    routing["remote_models"] = [
+        {
+            "name": "emulated_cloud",
+            "endpoint": f"{cloud.url}{CLOUD_PREFIX}",
+            "model": CLOUD_MODEL,
+            "dialect": "openai",
+            "priority": 100 - routing["local_model"]["priority"],
+            "trigger_conditions": list(first["trigger_conditions"]),
+        }
+    ]
+    del document["health_check"]["local_model"]["endpoint"]
+    path = run_dir / "settings.yaml"
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+    return path
+
+
+def _start_engine(
+    stack: ExitStack, settings: Settings, slots: int, log: Path, progress: Progress
+) -> EngineSupervisor:
+    checked = engine_options.check(engine_options.from_settings(settings, slots=slots))
+    engine = EngineSupervisor(checked.options, log=log)
+    with progress.doing(f"starting llama.cpp with {slots} slots"):
+        engine.start()
+    stack.callback(engine.stop)
+    return engine
+
+
+def _hybrid_arm(url: str, engine: EngineSupervisor) -> ArmPlan:
+    note = f"router before {engine.options.slots} slots; backup is an emulated cloud"
+    return ArmPlan(ArmTarget(Arm.HYBRID, url, "auto", "openai", note), is_router=True)
+
+
+def _local_arm(engine: EngineSupervisor) -> ArmPlan:
+    note = f"bare engine, the guide's settings, {engine.options.slots} slots"
+    return ArmPlan(ArmTarget(Arm.LOCAL_ONLY, engine.url, engine.options.model_name, "openai", note))
+
+
+def _remote_arm(cloud_url: str) -> ArmPlan:
+    url = f"{cloud_url}{CLOUD_PREFIX}"
+    return ArmPlan(ArmTarget(Arm.REMOTE_ONLY, url, CLOUD_MODEL, "openai", "emulated cloud"))
+
+
+@dataclass(frozen=True, slots=True)
+class Demo:
+    """What a demonstration measures."""
+
+    steps: tuple[int, ...] = (5, 10, 15, 20)
+    step_seconds: float = 12.0
+    final_step_seconds: float | None = 30.0
+    hybrid_only: bool = False
+    seed: int = 1
+    out: Path | None = None
+
+
+QUICK = Demo(steps=(20,), step_seconds=45.0, final_step_seconds=None, hybrid_only=True)
+
+
+def demo(plan: Demo, slo: Slo, progress: Progress) -> Path:
+    """Run the demonstration and return its run folder.
+
+    Raises:
+        UserError: something could not be started, or the folder cannot be written.
+        KeyboardInterrupt: handed on after every child was stopped and the records were saved.
+    """
+    run_id = run_folder.new_run_id("steps")
+    run_dir = run_folder.create(plan.out, run_id)
+    settings = settings_room.load(None)
+    with ExitStack() as stack:
+        engine = _start_engine(
+            stack, settings, settings.engine.slots, run_dir / "engine.log", progress
+        )
+        cloud = stack.enter_context(
+            Child.start(
+                [sys.executable, "-m", "firsttoken.upstreams.cloud", "--seed", str(plan.seed)],
+                log=run_dir / "cloud.log",
+            )
+        )
+        router_file = _router_settings(settings_room.DEFAULT_PATH, engine, cloud, run_dir)
+        serve = ["-m", "firsttoken.cli.main", "serve", "--ready-json", "--port", "0"]
+        router = stack.enter_context(
+            Child.start(
+                [sys.executable, *serve, "--config", str(router_file)],
+                log=run_dir / "router.log",
+            )
+        )
+        arms = [_hybrid_arm(router.url, engine)]
+        if not plan.hybrid_only:
+            bare = _start_engine(
+                stack, settings, GUIDE_SLOTS, run_dir / "engine-guide.log", progress
+            )
+            arms += [_local_arm(bare), _remote_arm(cloud.url)]
+        measurement = Measurement(
+            run_id=run_id,
+            arms=tuple(arms),
+            steps=plan.steps,
+            step_seconds=plan.step_seconds,
+            final_step_seconds=plan.final_step_seconds,
+            seed=plan.seed,
+            settings_hash=settings_room.load([router_file]).hash(),
+        )
+        progress.say(f"measuring into {run_dir}")
+        measure(
+            measurement,
+            run_dir,
+            slo,
+            progress,
+            pids={"engine": lambda: engine.pid, "router": lambda: router.pid},
+        )
+    return run_dir

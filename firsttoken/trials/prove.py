@@ -1,0 +1,142 @@
+"""``make prove``: whatever takes longer than a test may.
+
+Each proof writes one page of ``docs/evidence/`` with its command, date and machine. Name proofs to
+run only those: ``python -m firsttoken.trials.prove clock``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from firsttoken.core import settings as settings_room
+from firsttoken.core import slo as slo_room
+from firsttoken.core.errors import UserError
+from firsttoken.core.slo import Slo
+from firsttoken.core.words import ExitCode
+from firsttoken.trials.calibrate import calibrate
+from firsttoken.trials.demo import Demo, demo
+from firsttoken.trials.evidence import markdown_table, write_page
+from firsttoken.trials.progress import Progress
+from reports import build, terminal, write
+
+EVIDENCE = Path("docs/evidence")
+COMMAND = "python -m firsttoken.trials.prove"
+CLOCK_USERS = (20, 100, 200)
+CLOCK_REPEATS = 3
+CLOCK_SECONDS = 10.0
+LONG_STEP_SECONDS = 90.0
+SOAK_SECONDS = 900.0
+
+
+def prove_clock(slo: Slo, progress: Progress) -> Path:
+    """The generator's own error at 20, 100 and 200 talkers, three times each, in turn."""
+    rows = []
+    for repeat in range(1, CLOCK_REPEATS + 1):
+        for users in CLOCK_USERS:
+            with progress.doing(f"clock: {users} talkers, {repeat} of {CLOCK_REPEATS}"):
+                found = calibrate(users, CLOCK_SECONDS, slo, "before")
+            rows.append(
+                (
+                    str(users),
+                    str(repeat),
+                    str(found.requests),
+                    f"{found.error_p50_ms:.2f}",
+                    f"{found.error_p99_ms:.2f}",
+                    f"{found.error_max_ms:.2f}",
+                    f"{found.budget_p99_ms:g}",
+                    f"{found.cpu_us_per_token:.0f}",
+                )
+            )
+    header = ("talkers", "repeat", "requests", "p50 ms", "p99 ms", "max ms", "budget p99 ms")
+    return write_page(
+        EVIDENCE,
+        "clock",
+        "How far off the generator's clock is",
+        f"{COMMAND} clock",
+        "Error of TTFT per request: the client's figure minus that of the truth server, which "
+        "stamps each first token as it writes it.\n\n"
+        + markdown_table((*header, "CPU us a token"), rows),
+    )
+
+
+def prove_steps(slo: Slo, progress: Progress) -> Path:
+    """The demonstration with long steps."""
+    run_dir = demo(
+        Demo(step_seconds=LONG_STEP_SECONDS, final_step_seconds=LONG_STEP_SECONDS), slo, progress
+    )
+    report = build.report(run_dir, slo)
+    write.write_all(report, run_dir)
+    return write_page(
+        EVIDENCE,
+        "steps",
+        "Three arms, 5 to 20 talkers, 90 s a step",
+        f"{COMMAND} steps",
+        "`remote_only` and the router's backup are an **emulated** cloud.\n\n"
+        f"```text\n{terminal.table(report)}\n```",
+    )
+
+
+def prove_soak(slo: Slo, progress: Progress) -> Path:
+    """Twenty talkers through the router for 15 minutes: does anything drift?"""
+    run_dir = demo(
+        Demo(steps=(20,), step_seconds=SOAK_SECONDS, final_step_seconds=None, hybrid_only=True),
+        slo,
+        progress,
+    )
+    report = build.report(run_dir, slo)
+    write.write_all(report, run_dir)
+    requests = pd.read_parquet(run_dir / "requests.parquet")
+    steady = requests[requests["phase"] == "steady"]
+    minute = ((steady["t_send_ns"] - steady["t_send_ns"].min()) // 60_000_000_000).astype(int)
+    rows = [
+        (
+            str(number + 1),
+            str(len(group)),
+            f"{group['ttft_ms'].quantile(0.5):.0f}",
+            f"{group['ttft_ms'].quantile(0.95):.0f}",
+            str(int((group["outcome"] != "success").sum())),
+        )
+        for number, group in steady.groupby(minute)
+    ]
+    return write_page(
+        EVIDENCE,
+        "soak",
+        "Twenty talkers for 15 minutes",
+        f"{COMMAND} soak",
+        f"Verdict: {report.verdict}.\n\n"
+        + markdown_table(("minute", "requests", "TTFT p50 ms", "p95 ms", "errors"), rows),
+    )
+
+
+PROOFS: dict[str, Callable[[Slo, Progress], Path]] = {
+    "clock": prove_clock,
+    "steps": prove_steps,
+    "soak": prove_soak,
+}
+
+
+def main() -> None:
+    """Run the named proofs, or all of them."""
+    parser = argparse.ArgumentParser(prog=COMMAND, description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("proofs", nargs="*", metavar="PROOF", help=f"{', '.join(PROOFS)}; all")
+    names = parser.parse_args().proofs or list(PROOFS)
+    unknown = [name for name in names if name not in PROOFS]
+    if unknown:
+        parser.error(f"unknown proof {unknown[0]!r}; expected {', '.join(PROOFS)}")
+    progress = Progress()
+    try:
+        slo = slo_room.load(None, settings_room.load(None))
+        for name in names:
+            progress.say(f"wrote {PROOFS[name](slo, progress)}")
+    except UserError as error:
+        print(f"prove: {error}", file=sys.stderr)
+        sys.exit(ExitCode.USAGE)
+
+
+if __name__ == "__main__":
+    main()
