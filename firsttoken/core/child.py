@@ -17,7 +17,7 @@ import tempfile
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -115,6 +115,7 @@ class Child:
         ready_timeout_s: float | None = 30.0,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
+        cancelled: Callable[[], bool] | None = None,
     ) -> Child:
         """Start ``argv`` and wait for its ready line.
 
@@ -126,6 +127,8 @@ class Child:
                 prints none: all of its lines are then found in :meth:`lines`.
             env: variables to set on top of this process's own.
             cwd: working directory; None keeps this process's.
+            cancelled: asked while waiting; once it says True the child is stopped, and the
+                UserError says so.
 
         Raises:
             UserError: the program cannot be started, ends before its ready line, or is late. The
@@ -165,7 +168,7 @@ class Child:
         child._drain.start()
         try:
             if ready_timeout_s is not None:
-                child._await_ready(ready_timeout_s)
+                child._await_ready(ready_timeout_s, cancelled)
         except BaseException:
             child.stop(timeout_s=1.0)
             raise
@@ -292,7 +295,7 @@ class Child:
             self._ended = True
             self._changed.notify_all()
 
-    def _await_ready(self, timeout_s: float) -> None:
+    def _await_ready(self, timeout_s: float, cancelled: Callable[[], bool] | None) -> None:
         deadline = time.monotonic() + timeout_s
         while True:
             with self._changed:
@@ -309,6 +312,8 @@ class Child:
                 raise UserError(self._message(f"{how} before it was ready"))
             if closed:
                 raise UserError(self._message("closed its output before it was ready"))
+            if cancelled is not None and cancelled():
+                raise UserError(self._message("was stopped before it was ready"))
             if time.monotonic() >= deadline:
                 raise UserError(self._message(f"was not ready within {timeout_s:g} s"))
 
