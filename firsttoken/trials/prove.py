@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,7 +20,7 @@ from firsttoken.core.errors import UserError
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import ExitCode
 from firsttoken.trials.calibrate import calibrate
-from firsttoken.trials.demo import Demo, demo
+from firsttoken.trials.demo import QUICK, Demo, demo
 from firsttoken.trials.evidence import markdown_table, write_page
 from firsttoken.trials.progress import Progress
 from reports import build, terminal, write
@@ -84,7 +85,7 @@ def prove_steps(slo: Slo, progress: Progress) -> Path:
 def prove_soak(slo: Slo, progress: Progress) -> Path:
     """Twenty talkers through the router for 15 minutes: does anything drift?"""
     run_dir = demo(
-        Demo(steps=(20,), step_seconds=SOAK_SECONDS, final_step_seconds=None, hybrid_only=True),
+        replace(QUICK, step_seconds=SOAK_SECONDS),
         slo,
         progress,
     )

@@ -1,0 +1,232 @@
+"""What is known of one request and its reply, and the record row it becomes."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from firsttoken.core.clock import milliseconds
+from firsttoken.core.records import REQUESTS
+from firsttoken.core.words import (
+    ATTEMPTS_HEADER,
+    BACKEND_HEADER,
+    REASON_HEADER,
+    TIER_HEADER,
+    ErrorType,
+    Outcome,
+    Phase,
+    Tier,
+)
+from firsttoken.wire.events import End, Event, Failure, Reasoning, Text, ToolArgument, Usage
+from firsttoken.wire.sentence import SentenceCutter
+
+OUTCOME_OF: dict[ErrorType, Outcome] = {
+    ErrorType.FIRST_TOKEN_TIMEOUT: Outcome.TIMEOUT,
+    ErrorType.TOTAL_TIMEOUT: Outcome.TIMEOUT,
+    ErrorType.STALLED: Outcome.TIMEOUT,
+    ErrorType.RATE_LIMITED: Outcome.REJECTED,
+    ErrorType.OVERLOADED: Outcome.REJECTED,
+    ErrorType.CLIENT_GONE: Outcome.CANCELLED,
+}
+"""How a request ended, by why; every other error type is an ``error``."""
+
+_MAX_INT32 = 2**31 - 1
+_MAX_HEADER_TEXT = 128
+
+
+class Place(NamedTuple):
+    """Where in a run a request belongs: the part of its row that no reply decides."""
+
+    run_id: str
+    arm: str
+    step_users: int
+    session_id: str
+    turn: int
+
+
+class Exchange:
+    """One request under way, or done; filled by :meth:`StreamClient.ask`.
+
+    Stamps are monotonic nanoseconds, None for what did not happen. Each is the time at which the
+    socket read returned that brought it: everything that arrived in one read shares a stamp.
+    """
+
+    __slots__ = (
+        "attempts",
+        "backend",
+        "cached_tokens",
+        "conn_reused",
+        "error_type",
+        "http_status",
+        "message",
+        "outcome",
+        "prompt_tokens",
+        "reason",
+        "request_id",
+        "sentences",
+        "t_end_ns",
+        "t_first_event_ns",
+        "t_first_sentence_ns",
+        "t_first_token_ns",
+        "t_headers_ns",
+        "t_last_token_ns",
+        "t_sched_ns",
+        "t_send_ns",
+        "tier",
+        "token_events",
+        "usage_tokens",
+    )
+
+    def __init__(self, request_id: str, t_sched_ns: int) -> None:
+        self.request_id = request_id
+        self.t_sched_ns = t_sched_ns
+        self.t_send_ns: int | None = None
+        """When the request was first handed to a socket. A silent second try on a new connection
+        does not move it: what the first one cost was waited for."""
+        self.t_headers_ns: int | None = None
+        self.t_first_event_ns: int | None = None
+        self.t_first_token_ns: int | None = None
+        self.t_first_sentence_ns: int | None = None
+        self.t_last_token_ns: int | None = None
+        self.t_end_ns: int | None = None
+        """When the dialect said that the reply was over, or the trouble struck."""
+        self.outcome: Outcome | None = None
+        self.error_type: ErrorType | None = None
+        self.message = ""
+        """What went wrong, for people; never in the record."""
+        self.http_status: int | None = None
+        self.tier: str | None = None
+        self.backend: str | None = None
+        self.reason: str | None = None
+        self.attempts: int | None = None
+        self.conn_reused: bool | None = None
+        self.prompt_tokens: int | None = None
+        self.cached_tokens: int | None = None
+        self.usage_tokens: int | None = None
+        """Output tokens as the server counted them."""
+        self.token_events = 0
+        """Stream events that carried a token."""
+        self.sentences = SentenceCutter()
+
+    @property
+    def output_tokens(self) -> int | None:
+        """The server's count; where it gave none, the number of token events, which is right as
+        long as an event carries one token; None where not one came."""
+        return self.usage_tokens if self.usage_tokens is not None else self.token_events or None
+
+    @property
+    def tokens_counted_here(self) -> bool:
+        """Whether :attr:`output_tokens` is a count of events, for want of the server's."""
+        return self.usage_tokens is None and self.token_events > 0
+
+    @property
+    def ttft_ms(self) -> float | None:
+        """First token minus send."""
+        return milliseconds(self.t_send_ns, self.t_first_token_ns)
+
+    @property
+    def ttfs_ms(self) -> float | None:
+        """First speakable sentence minus send."""
+        return milliseconds(self.t_send_ns, self.t_first_sentence_ns)
+
+    @property
+    def tpot_ms(self) -> float | None:
+        """(last token - first token) / (output tokens - 1); None for fewer than two tokens."""
+        span = milliseconds(self.t_first_token_ns, self.t_last_token_ns)
+        tokens = self.output_tokens
+        return span / (tokens - 1) if span is not None and tokens and tokens > 1 else None
+
+    @property
+    def e2e_ms(self) -> float | None:
+        """End minus send."""
+        return milliseconds(self.t_send_ns, self.t_end_ns)
+
+    def take_headers(self, status: int, headers: dict[str, str], t_ns: int) -> None:
+        """Note the status and what our router's headers say; an unknown tier is left out."""
+        self.t_headers_ns = t_ns
+        self.http_status = status
+        tier = headers.get(TIER_HEADER)
+        self.tier = tier if tier in frozenset(Tier) else None
+        self.backend = _short(headers.get(BACKEND_HEADER))
+        self.reason = _short(headers.get(REASON_HEADER))
+        attempts = headers.get(ATTEMPTS_HEADER, "")
+        self.attempts = int(attempts) if attempts.isdecimal() and len(attempts) < 10 else None
+
+    def take(self, event: Event) -> bool:
+        """Note one event of the stream; return whether it was the last one."""
+        if self.t_first_event_ns is None:
+            self.t_first_event_ns = event.t_ns
+        match event:
+            case Text():
+                self._token(event.t_ns)
+                if self.t_first_sentence_ns is None and self.sentences.feed(event.text):
+                    self.t_first_sentence_ns = event.t_ns
+            case Reasoning() | ToolArgument():
+                if event.text:
+                    self._token(event.t_ns)
+            case Usage():
+                self.prompt_tokens = _count(event.prompt_tokens)
+                self.cached_tokens = _count(event.cached_tokens)
+                self.usage_tokens = _count(event.output_tokens)
+            case Failure():
+                self.fail(event.error_type, event.message, event.t_ns)
+                return True
+            case End():
+                self._succeed(event.t_ns)
+                return True
+            case _:
+                pass
+        return False
+
+    def fail(self, error_type: ErrorType, message: str, t_ns: int) -> None:
+        """Note why the request did not succeed; what is noted first stays."""
+        if self.outcome is None:
+            self.error_type = error_type
+            self.outcome = OUTCOME_OF.get(error_type, Outcome.ERROR)
+            self.message = message
+            self.t_end_ns = t_ns
+
+    def row(self, place: Place, phase: Phase) -> tuple[Any, ...]:
+        """Return the record of a request that has ended, in the order of ``records.REQUESTS``."""
+        values: dict[str, Any] = {
+            **place._asdict(),
+            "request_id": self.request_id,
+            "phase": str(phase),
+            "ttft_ms": self.ttft_ms,
+            "ttft_user_ms": milliseconds(self.t_sched_ns, self.t_first_token_ns),
+            "ttfs_ms": self.ttfs_ms,
+            "tpot_ms": self.tpot_ms,
+            "e2e_ms": self.e2e_ms,
+            "outcome": str(self.outcome),
+            "error_type": None if self.error_type is None else str(self.error_type),
+        }
+        return tuple(
+            [values[name] if name in values else getattr(self, name) for name in _COLUMN_NAMES]
+        )
+
+    def _token(self, t_ns: int) -> None:
+        self.token_events += 1
+        self.t_last_token_ns = t_ns
+        if self.t_first_token_ns is None:
+            self.t_first_token_ns = t_ns
+
+    def _succeed(self, t_ns: int) -> None:
+        if self.t_first_token_ns is None:
+            self.fail(ErrorType.PROTOCOL, "the reply ended without a token", t_ns)
+            return
+        if self.t_first_sentence_ns is None and self.sentences.close():
+            self.t_first_sentence_ns = t_ns
+        self.outcome = Outcome.SUCCESS
+        self.t_end_ns = t_ns
+
+
+_COLUMN_NAMES: tuple[str, ...] = tuple(REQUESTS.names)
+
+
+def _short(value: str | None) -> str | None:
+    """Return what a header said, cut to a sane length; None for an absent or empty one."""
+    return value[:_MAX_HEADER_TEXT] if value else None
+
+
+def _count(value: int | None) -> int | None:
+    """Return a token count that a record can hold, else None."""
+    return value if value is not None and 0 <= value <= _MAX_INT32 else None
