@@ -16,7 +16,7 @@ from firsttoken.core.clock import NowNs
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import ErrorType, Reason
 from firsttoken.wire import faults
-from firsttoken.wire.dialect import ChatRequest, Dialect
+from firsttoken.wire.dialect import ChatRequest, Dialect, RequestError
 from firsttoken.wire.events import End, Event, Failure, is_token
 from router.account import Account, AttemptRecord
 from router.backends.faults import Fault
@@ -92,7 +92,6 @@ class Gate:
                     break
                 continue
             account.committed(record, backend, reason)
-            self.monitor.succeeded(backend.name)
             return opened
         return before[1] if before else Fault(ErrorType.OVERLOADED, "no backend is available")
 
@@ -133,7 +132,11 @@ class Gate:
         self, backend: Backend, reason: Reason, request: ChatRequest, record: AttemptRecord
     ) -> Opened:
         adapted = for_backend(request, backend, self.options.get(backend.name, ReplyOptions()))
-        url, call = build_call(self.dialect, adapted, backend, record.request_id)
+        try:
+            url, call = build_call(self.dialect, adapted, backend, record.request_id)
+        except RequestError as error:
+            message = f"{backend.name}: {error}"
+            raise AttemptFailed(Fault(ErrorType.HTTP_4XX, message)) from error
         reply = await self.transport.post(url, call.headers, call.body)
         try:
             record.headers_ns = self.now_ns()

@@ -97,6 +97,7 @@ class Pipeline:
             account.told(opened.record, ending.usage, ending.timings, ending.last_ns)
             if ending.complete:
                 account.end(Outcome.SUCCESS)
+                self.monitor.succeeded(opened.backend.name)
         if ending.fault is None:
             await client.end()
             return
@@ -113,4 +114,5 @@ class Pipeline:
         timings = next((event for event in opened.events if isinstance(event, Timings)), None)
         account.told(opened.record, usage, timings, None)
         account.end(Outcome.SUCCESS)
+        self.monitor.succeeded(opened.backend.name)
         await client.end()

@@ -88,7 +88,7 @@ class Relay:
                     limit.reschedule(None)
                     self._last_ns = self._now_ns()
                     await self._pass_on(chunk)
-                    if chunk[0] != _COMMENT:
+                    if not _is_comment(chunk):
                         stalls_at = loop.time() + self._stall_s
                     limit.reschedule(stalls_at)
         except TimeoutError:
@@ -150,6 +150,13 @@ class Relay:
         # A stream that closes after its finish reason is whole, with or without an end mark; of
         # a cut the transport knows more than the reader.
         yield from (event for event in reader.close(t_ns) if not isinstance(event, Failure))
+
+
+def _is_comment(chunk: bytes) -> bool:
+    """Whether ``chunk`` holds nothing but comment lines, which say nothing of the backend."""
+    if chunk[0] != _COMMENT:
+        return False
+    return all(line.startswith(b":") for line in chunk.splitlines() if line)
 
 
 def _whole_frames(chunk: bytes) -> int:

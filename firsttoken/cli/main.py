@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import traceback
 from typing import Annotated
 
 import typer
@@ -11,6 +12,9 @@ import typer
 from firsttoken.cli import bench, config, demo, engine, report, route, serve
 from firsttoken.core.errors import UserError
 from firsttoken.core.words import ExitCode
+
+EXIT_CODE_FAULT = 70
+"""``EX_SOFTWARE`` of sysexits.h."""
 
 app = typer.Typer(
     name="firsttoken",
@@ -44,13 +48,20 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; a :class:`UserError` ends it with its message and exit code 2."""
+    """Run the command line.
+
+    A :class:`UserError` ends it with its message and exit code 2; a fault of our own with its
+    trace and 70, which is no verdict's code.
+    """
     try:
         app()
     except UserError as error:
         for line in str(error).splitlines():
             print(f"firsttoken: {line}", file=sys.stderr)
         sys.exit(ExitCode.USAGE)
+    except Exception:  # noqa: BLE001 - shown whole; the default code would read as FAIL
+        traceback.print_exc()
+        sys.exit(EXIT_CODE_FAULT)
 
 
 if __name__ == "__main__":

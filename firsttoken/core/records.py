@@ -15,6 +15,7 @@ readable after SIGKILL. :func:`consolidate` turns them into the Parquet files.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
@@ -185,13 +186,16 @@ def _part_batches(path: Path) -> Iterator[pa.RecordBatch]:
 def consolidate(run_dir: Path) -> list[str]:
     """Turn ``parts/`` into one Parquet file a table, then remove the parts.
 
-    Each Parquet file is written beside its place and moved there whole, so that a kill leaves
-    either the parts or the file. Returns the names of the tables written.
+    The folder of parts is renamed once all tables are whole and before any part is deleted: a kill
+    at any point leaves either every part or every table, and calling this again finishes the work.
+    Returns the names of the tables written.
 
     Raises:
         UserError: the folder cannot be written.
     """
-    parts_dir = run_dir / "parts"
+    parts_dir, used_up = run_dir / "parts", run_dir / "parts.consolidated"
+    if used_up.exists():
+        shutil.rmtree(used_up, ignore_errors=True)
     written = []
     for table, schema in TABLES.items():
         parts = sorted(parts_dir.glob(f"{table}-*.arrow"))
@@ -205,13 +209,15 @@ def consolidate(run_dir: Path) -> list[str]:
                     for batch in _part_batches(part):
                         writer.write_batch(batch)
             scratch.replace(target)
-            for part in parts:
-                part.unlink()
         except OSError as error:
             raise UserError(f"cannot write {target}: {error.strerror or error}") from error
         written.append(table)
-    with suppress(OSError):
-        parts_dir.rmdir()
+    if parts_dir.exists():
+        try:
+            parts_dir.rename(used_up)
+        except OSError as error:
+            raise UserError(f"cannot rename {parts_dir}: {error.strerror or error}") from error
+        shutil.rmtree(used_up, ignore_errors=True)
     return written
 
 
@@ -231,11 +237,6 @@ class Calibration:
     cpu_us_per_token: float
     when: str
     """``before`` or ``after`` the measurement."""
-
-    @property
-    def trusted(self) -> bool:
-        """Whether the error is within the budget of ``config/slo.yaml``."""
-        return self.error_p99_ms <= self.budget_p99_ms
 
 
 @dataclass(frozen=True, slots=True)

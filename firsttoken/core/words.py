@@ -57,6 +57,16 @@ class ErrorType(StrEnum):
     AUTH = "auth"
 
 
+OUTCOME_OF: dict[ErrorType, Outcome] = {
+    ErrorType.FIRST_TOKEN_TIMEOUT: Outcome.TIMEOUT,
+    ErrorType.TOTAL_TIMEOUT: Outcome.TIMEOUT,
+    ErrorType.STALLED: Outcome.TIMEOUT,
+    ErrorType.OVERLOADED: Outcome.REJECTED,
+    ErrorType.CLIENT_GONE: Outcome.CANCELLED,
+}
+"""How a request or an attempt ended, by why; every other error type is an ``error``."""
+
+
 class Reason(StrEnum):
     """Why a backend was chosen."""
 

@@ -176,7 +176,8 @@ class StreamClient:
         if remaining <= 0:
             raise _RequestOverError(ErrorType.TOTAL_TIMEOUT, "the reply took too long")
         if remaining <= self._line.limits.silence_s:
-            return remaining, ErrorType.TOTAL_TIMEOUT
+            late = silent is ErrorType.FIRST_TOKEN_TIMEOUT
+            return remaining, silent if late else ErrorType.TOTAL_TIMEOUT
         return self._line.limits.silence_s, silent
 
     def _receive(self, exchange: Exchange) -> bytes:

@@ -9,6 +9,7 @@ from firsttoken.core.records import REQUESTS
 from firsttoken.core.words import (
     ATTEMPTS_HEADER,
     BACKEND_HEADER,
+    OUTCOME_OF,
     REASON_HEADER,
     TIER_HEADER,
     ErrorType,
@@ -18,16 +19,6 @@ from firsttoken.core.words import (
 )
 from firsttoken.wire.events import End, Event, Failure, Reasoning, Text, ToolArgument, Usage
 from firsttoken.wire.sentence import SentenceCutter
-
-OUTCOME_OF: dict[ErrorType, Outcome] = {
-    ErrorType.FIRST_TOKEN_TIMEOUT: Outcome.TIMEOUT,
-    ErrorType.TOTAL_TIMEOUT: Outcome.TIMEOUT,
-    ErrorType.STALLED: Outcome.TIMEOUT,
-    ErrorType.RATE_LIMITED: Outcome.REJECTED,
-    ErrorType.OVERLOADED: Outcome.REJECTED,
-    ErrorType.CLIENT_GONE: Outcome.CANCELLED,
-}
-"""How a request ended, by why; every other error type is an ``error``."""
 
 _MAX_INT32 = 2**31 - 1
 _MAX_HEADER_TEXT = 128

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import logging
 import signal
 import sys
@@ -147,16 +148,21 @@ def _attach_plan(environment: Environment, options: Namespace) -> None:
         """Have Locust stop the talkers and leave with ``code``; a failure outweighs an end."""
         if environment.process_exit_code is None or code == ExitCode.USAGE:
             environment.process_exit_code = code
+        # Not from here: the greenlet that asks may be among those that are stopped.
+        gevent.spawn(stop)
+
+    def stop() -> None:
         if environment.runner is not None:
-            # Not from here: the greenlet that asks may be among those that are stopped.
-            gevent.spawn(environment.runner.quit)
+            # Locust looks at its own call stack first, which holds the process up for 50 ms or
+            # more: what arrived meanwhile would be stamped late. So the talkers end before.
+            environment.runner.user_greenlets.kill()
+            environment.runner.quit()
 
     def on_quitting(**_: Any) -> None:
         if environment.process_exit_code is None:
             environment.process_exit_code = INTERRUPTED
         # Locust says so before it stops the talkers: stop them now, then end their records.
-        if environment.runner is not None:
-            environment.runner.quit()
+        stop()
         driver.close()
 
     driver = PlanDriver(plan, _corpus_of(environment), end)
@@ -169,15 +175,17 @@ def _attach_plan(environment: Environment, options: Namespace) -> None:
     events.quitting.add_listener(on_quitting)
     # Python's own handler would raise KeyboardInterrupt inside whichever talker runs.
     gevent.signal_handler(signal.SIGINT, end, INTERRUPTED)
-    _settle_memory()
+    _settle()
 
 
-def _settle_memory() -> None:
-    """Take what start-up made out of the garbage collector's sight.
+def _settle() -> None:
+    """Do now what would hold every talker up once, while first tokens are being stamped.
 
-    A full collection walks the 100,000 objects that live as long as the process: 50 ms, measured,
-    in which no first token is stamped. Frozen, it takes less than 0.1 ms.
+    A full garbage collection walks the 100,000 objects that live as long as the process: 50 ms,
+    measured; frozen, it takes less than 0.1 ms. Locust's ``stop`` looks at its call stack: the
+    first look at one takes 40 ms, the next 0.1 ms.
     """
+    inspect.getframeinfo(inspect.stack()[0][0])
     gc.collect()
     gc.freeze()
 
@@ -191,7 +199,7 @@ def _direct_by_hand(environment: Environment, options: Namespace) -> None:
     asked = Asked(options.model, options.max_tokens)
     users = options.num_users or 1
     _state["director"] = ByHand(line, _corpus_of(environment), asked, users)
-    _settle_memory()
+    _settle()
 
 
 def _on_test_start(environment: Environment, **_: Any) -> None:

@@ -71,7 +71,7 @@ class RunPlan(_Strict):
     """Length of the steady part of a block; the warm-up comes before it."""
     warmup_seconds: Annotated[float, Field(ge=0, le=MAX_SECONDS)]
     final_step_seconds: _Seconds | None = None
-    """Length of the steady part of the last step, where it needs more samples."""
+    """Length of the steady part of the largest step, where it needs more samples."""
     arms: Annotated[list[PlannedArm], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
     """Length of the longest reply asked for."""
@@ -117,11 +117,10 @@ class RunPlan(_Strict):
 
     def blocks(self) -> tuple[Block, ...]:
         """Return the blocks in the order of the run: for each number of users, each arm."""
-        last = len(self.steps) - 1
         blocks: list[Block] = []
         for step, users in enumerate(self.steps):
             seconds = self.step_seconds
-            if step == last and self.final_step_seconds is not None:
+            if users == max(self.steps) and self.final_step_seconds is not None:
                 seconds = self.final_step_seconds
             for arm in self.arms:
                 block = Block(len(blocks), step, arm, users, self.warmup_seconds, seconds)

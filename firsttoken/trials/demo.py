@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from ruamel.yaml import YAML
 from firsttoken.core import settings as settings_room
 from firsttoken.core.child import Child
 from firsttoken.core.records import ArmTarget
-from firsttoken.core.settings import Settings
+from firsttoken.core.settings import Settings, environment
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import Arm
 from firsttoken.engines import options as engine_options
@@ -58,10 +59,16 @@ def _router_settings(base: Path, engine: EngineSupervisor, cloud: Child, run_dir
 
 
 def _start_engine(
-    stack: ExitStack, settings: Settings, slots: int, log: Path, progress: Progress
+    stack: ExitStack,
+    settings: Settings,
+    slots: int,
+    log: Path,
+    *,
+    progress: Progress,
+    restarts: list[str],
 ) -> EngineSupervisor:
     checked = engine_options.check(engine_options.from_settings(settings, slots=slots))
-    engine = EngineSupervisor(checked.options, log=log)
+    engine = EngineSupervisor(checked.options, log=log, on_event=restarts.append)
     with progress.doing(f"starting llama.cpp with {slots} slots"):
         engine.start()
     stack.callback(engine.stop)
@@ -116,11 +123,18 @@ def demo(plan: Demo, slo: Slo, progress: Progress) -> Path:
     """
     run_id = run_folder.new_run_id("steps")
     run_dir = run_folder.create(plan.out, run_id)
-    settings = settings_room.load(None)
+    settings = settings_room.load(None, environ={})
+    notes: list[str] = []
     with ExitStack() as stack:
         engine = _start_engine(
-            stack, settings, settings.engine.slots, run_dir / "engine.log", progress
+            stack,
+            settings,
+            settings.engine.slots,
+            run_dir / "engine.log",
+            progress=progress,
+            restarts=notes,
         )
+        engines = [engine]
         cloud = stack.enter_context(
             Child.start(
                 [sys.executable, "-m", "firsttoken.upstreams.cloud", "--seed", str(plan.seed)],
@@ -133,13 +147,20 @@ def demo(plan: Demo, slo: Slo, progress: Progress) -> Path:
             Child.start(
                 [sys.executable, *serve, "--config", str(router_file)],
                 log=run_dir / "router.log",
+                env=environment.neutral(os.environ),
             )
         )
         arms = [_hybrid_arm(router.url, engine)]
         if not plan.hybrid_only:
             bare = _start_engine(
-                stack, settings, GUIDE_SLOTS, run_dir / "engine-guide.log", progress
+                stack,
+                settings,
+                GUIDE_SLOTS,
+                run_dir / "engine-guide.log",
+                progress=progress,
+                restarts=notes,
             )
+            engines.append(bare)
             arms += [_local_arm(bare), _remote_arm(cloud.url)]
         measurement = Measurement(
             run_id=run_id,
@@ -149,7 +170,7 @@ def demo(plan: Demo, slo: Slo, progress: Progress) -> Path:
             final_step_seconds=plan.final_step_seconds,
             warmup_seconds=plan.warmup_seconds,
             seed=plan.seed,
-            settings_hash=settings_room.load([router_file]).hash(),
+            settings_hash=settings_room.load([router_file], environ={}).hash(),
         )
         progress.say(f"measuring into {run_dir}")
         measure(
@@ -157,6 +178,10 @@ def demo(plan: Demo, slo: Slo, progress: Progress) -> Path:
             run_dir,
             slo,
             progress,
-            pids={"engine": lambda: engine.pid, "router": lambda: router.pid},
+            pids={
+                "engine": lambda: [each.pid for each in engines if each.pid is not None],
+                "router": lambda: [router.pid],
+            },
+            notes=notes,
         )
     return run_dir

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,29 +12,27 @@ from firsttoken.core import host
 from firsttoken.core.clock import NS_PER_S, monotonic_ns
 from firsttoken.core.records import HOST, PartWriter
 
-PidOf = Callable[[], int | None]
-"""Gives the present process id of a component: a restarted engine has a new one."""
+PidsOf = Callable[[], Sequence[int]]
+"""Gives the present process ids of a component: a restarted engine has a new one."""
 
 COMPONENTS = ("engine", "router", "generator")
 
 
-def _cpu_seconds(pid: int | None) -> float | None:
-    """Return the CPU time of a process and its children so far, or None where it is gone."""
-    if pid is None:
-        return None
+def _cpu_seconds(pids: Sequence[int]) -> float | None:
+    """Return the CPU time of processes and their children so far, or None where one is gone."""
     try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
+        roots = [psutil.Process(pid) for pid in pids]
+        family = [member for root in roots for member in (root, *root.children(recursive=True))]
         times = [member.cpu_times() for member in family]
     except psutil.Error:
         return None
-    return sum(float(time.user + time.system) for time in times)
+    return sum(float(time.user + time.system) for time in times) if pids else None
 
 
 class HostSampler:
     """Writes host samples; the caller decides when, once a second is meant."""
 
-    def __init__(self, run_dir: Path, pids: Mapping[str, PidOf]) -> None:
+    def __init__(self, run_dir: Path, pids: Mapping[str, PidsOf]) -> None:
         unknown = set(pids) - set(COMPONENTS)
         if unknown:
             raise ValueError(f"unknown component(s): {', '.join(sorted(unknown))}")
@@ -46,7 +44,7 @@ class HostSampler:
         return {
             "t_ns": monotonic_ns(),
             "ticks": host.cpu_ticks(),
-            **{name: _cpu_seconds(pid_of()) for name, pid_of in self._pids.items()},
+            **{name: _cpu_seconds(pids_of()) for name, pids_of in self._pids.items()},
         }
 
     def sample(self) -> None:

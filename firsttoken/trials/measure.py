@@ -9,13 +9,11 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
-
-import httpx
 
 import loadtests
 from firsttoken.core import host
@@ -24,9 +22,9 @@ from firsttoken.core.clock import WallAnchor
 from firsttoken.core.errors import UserError
 from firsttoken.core.records import ArmTarget, Manifest, consolidate
 from firsttoken.core.slo import Slo
-from firsttoken.trials.attempts import AttemptCollector
+from firsttoken.trials.attempts import AttemptCollector, AttemptsUnreadableError
 from firsttoken.trials.calibrate import calibrate
-from firsttoken.trials.host_sampler import HostSampler, PidOf
+from firsttoken.trials.host_sampler import HostSampler, PidsOf
 from firsttoken.trials.progress import Progress
 
 CALIBRATION_SECONDS = 4.0
@@ -91,7 +89,7 @@ def _manifest(measurement: Measurement) -> Manifest:
         steps=list(measurement.steps),
         step_seconds=measurement.step_seconds,
         seed=measurement.seed,
-        command=["firsttoken", *sys.argv[1:]],
+        command=[Path(sys.argv[0]).name, *sys.argv[1:]],
         host=host.describe(),
         versions={name: importlib.metadata.version(name) for name in _VERSIONS_OF},
         git_sha=_git_sha(),
@@ -154,14 +152,14 @@ def _lines_or_ticks(child: Child, tick_s: float) -> Iterator[str | None]:
 
 
 def _run_load(
-    measurement: Measurement, run_dir: Path, pids: Mapping[str, PidOf], progress: Progress
+    measurement: Measurement, run_dir: Path, pids: Mapping[str, PidsOf], progress: Progress
 ) -> list[str]:
     """Run the load child to its end; return notes for the manifest.
 
     Raises:
         UserError: the load child failed.
     """
-    notes: list[str] = []
+    notes: set[str] = set()
     scenario_file = Path(loadtests.__file__).with_name(f"{measurement.scenario}.py")
     argv = [sys.executable, "-m", "locust", "-f", str(scenario_file)]
     argv += [SCENARIOS[measurement.scenario], "--headless"]
@@ -172,8 +170,16 @@ def _run_load(
         load = stack.enter_context(
             Child.start(argv, log=run_dir / "load.log", ready_timeout_s=None)
         )
-        sampler = HostSampler(run_dir, {**pids, "generator": lambda: load.pid})
+        sampler = HostSampler(run_dir, {**pids, "generator": lambda: [load.pid]})
         stack.callback(sampler.close)
+
+        def collect() -> None:
+            for collector in collectors:
+                try:
+                    collector.collect()
+                except AttemptsUnreadableError as error:
+                    notes.add(str(error))
+
         for line in _lines_or_ticks(load, tick_s=1.0):
             if line is not None:
                 event = json.loads(line)
@@ -181,20 +187,15 @@ def _run_load(
                     progress.block(event)
                 continue
             sampler.sample()
-            for collector in collectors:
-                try:
-                    collector.collect()
-                except httpx.HTTPError as error:
-                    notes.append(f"the router's attempts could not be read: {error}")
+            collect()
         code = load.wait(30)
-        for collector in collectors:
-            collector.collect()
+        collect()
         if code != 0:
             raise UserError(
                 f"the load child ended with code {code}: {load.last_error_line()}"
                 f" (log: {run_dir / 'load.log'})"
             )
-    return sorted(set(notes))
+    return sorted(notes)
 
 
 def measure(
@@ -202,11 +203,14 @@ def measure(
     run_dir: Path,
     slo: Slo,
     progress: Progress,
-    pids: Mapping[str, PidOf] | None = None,
+    *,
+    pids: Mapping[str, PidsOf] | None = None,
+    notes: Sequence[str] = (),
 ) -> None:
     """Run ``measurement`` into ``run_dir``: ``run.json`` and the Parquet files.
 
-    However it ends, what was recorded is kept and the manifest says how it ended.
+    However it ends, what was recorded is kept and the manifest says how it ended. ``notes`` are
+    read at the end, for whoever started the servers to add what became of them.
 
     Raises:
         UserError: a child failed, or the folder could not be written.
@@ -231,9 +235,13 @@ def measure(
 
     try:
         calibration("before")
-        notes = _run_load(measurement, run_dir, pids or {}, progress)
-        calibration("after")
-        manifest = replace(manifest, finished=True, notes=[*manifest.notes, *notes])
+        found = _run_load(measurement, run_dir, pids or {}, progress)
+        manifest = replace(manifest, finished=True, notes=[*manifest.notes, *found])
+        try:
+            calibration("after")
+        except UserError as error:
+            # The requests were measured; without its second calibration the run is UNTRUSTED.
+            manifest = replace(manifest, notes=[*manifest.notes, str(error)])
     except KeyboardInterrupt:
         manifest = replace(manifest, notes=[*manifest.notes, "cut short by Ctrl-C"])
         progress.say(f"stopped; read what was recorded with: firsttoken report {run_dir}")
@@ -243,4 +251,4 @@ def measure(
         raise
     finally:
         consolidate(run_dir)
-        manifest.write(run_dir)
+        replace(manifest, notes=[*manifest.notes, *notes]).write(run_dir)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 import httpx
 
 from firsttoken.core.clock import monotonic_ns
 from firsttoken.core.errors import UserError
+from firsttoken.core.settings import endpoint, keys
+from firsttoken.core.words import EMULATED_HEADER
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import ChatRequest, Dialect
 from firsttoken.wire.events import Failure, is_token
@@ -35,37 +36,33 @@ class Target:
     emulated: bool = False
 
 
-def normalise_url(url: str) -> str:
-    """Return ``url`` without a trailing slash or ``/v1``.
+def normalise_url(url: str, dialect: str) -> str:
+    """Return the base URL of a server, without a trailing slash or ``/v1``.
 
     Raises:
         UserError: it is no http or https URL, or it carries a user name, password or query.
     """
-    parts = urlsplit(url if "//" in url else f"http://{url}")
     try:
-        parts.port  # noqa: B018 - reading it checks it
+        return endpoint.resolve(url if "//" in url else f"http://{url}", dialect)[0]
     except ValueError as error:
-        raise UserError(f"--target {url}: {error}") from error
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise UserError(f"--target {url}: expected http://HOST[:PORT] or https://HOST[:PORT]")
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise UserError("--target takes no user, password or query; keys go into --api-key-env")
-    path = parts.path.rstrip("/").removesuffix("/v1")
-    return f"{parts.scheme}://{parts.netloc}{path}"
+        raise UserError(f"--target {error}") from error
 
 
 def read_key(api_key_env: str | None) -> str | None:
     """Return the key in the named environment variable.
 
     Raises:
-        UserError: the variable is not set.
+        UserError: the variable is not set, or what it holds cannot be a key.
     """
     if api_key_env is None:
         return None
-    key = os.environ.get(api_key_env)
-    if not key:
+    try:
+        found = keys.find_one(api_key_env, None, os.environ)
+    except ValueError as error:
+        raise UserError(f"--api-key-env: {error}") from error
+    if found is None:
         raise UserError(f"the environment variable {api_key_env} (--api-key-env) is not set")
-    return key
+    return found.values[0]
 
 
 def _headers(key: str | None) -> dict[str, str]:
@@ -97,7 +94,8 @@ def _check_first_token(
             model=target.model,
             messages=[{"role": "user", "content": "hi"}],
             stream=True,
-            max_tokens=1,
+            # One token may be half a character, which no server shows.
+            max_tokens=8,
         ),
         key,
     )
@@ -115,7 +113,7 @@ def _check_first_token(
                 if isinstance(event, Failure):
                     raise UserError(f"{target.url} failed inside the stream: {event.message}")
                 if is_token(event):
-                    return "x-firsttoken-emulated" in reply.headers
+                    return EMULATED_HEADER in reply.headers
     raise UserError(
         f"{target.url}{call.path} streamed no token in the {dialect.name} dialect; see --dialect"
     )
@@ -127,7 +125,7 @@ def resolve(url: str, model: str | None, dialect: str, api_key_env: str | None) 
     Raises:
         UserError: no such server, wrong key, unknown model, another dialect.
     """
-    url = normalise_url(url)
+    url = normalise_url(url, dialect)
     key = read_key(api_key_env)
     speaker = dialects.get(dialect)
     try:
@@ -141,7 +139,7 @@ def resolve(url: str, model: str | None, dialect: str, api_key_env: str | None) 
             emulated = _check_first_token(http, speaker, target, key)
     except httpx.ConnectError as error:
         raise UserError(f"no server answers at {url}: {error}") from error
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UserError(
             f"{url} did not answer as expected: {error or type(error).__name__}"
         ) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from firsttoken.core.words import ErrorType, Outcome
+from firsttoken.core.words import OUTCOME_OF, ErrorType, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Fault:
     @property
     def outcome(self) -> Outcome:
         """The outcome that this failure gives an attempt, and a request it was the last of."""
-        return _OUTCOMES.get(self.error_type, Outcome.ERROR)
+        return OUTCOME_OF.get(self.error_type, Outcome.ERROR)
 
     @property
     def is_final(self) -> bool:
@@ -32,12 +32,6 @@ class Fault:
         """
         return self.error_type is ErrorType.HTTP_4XX and self.status in _REQUEST_AT_FAULT
 
-
-_OUTCOMES = {
-    ErrorType.FIRST_TOKEN_TIMEOUT: Outcome.TIMEOUT,
-    ErrorType.TOTAL_TIMEOUT: Outcome.TIMEOUT,
-    ErrorType.CLIENT_GONE: Outcome.CANCELLED,
-}
 
 _REQUEST_AT_FAULT = {400, 422}
 

@@ -27,11 +27,10 @@ TRIPPING = frozenset(
         ErrorType.PROTOCOL,
         ErrorType.STALLED,
         ErrorType.FIRST_TOKEN_TIMEOUT,
-        ErrorType.TOTAL_TIMEOUT,
     }
 )
-"""Failures that say something of the backend's health. A wrong key, a request it does not accept
-and a client that left do not."""
+"""Failures that say something of the backend's health. A wrong key, a request it does not accept,
+a client that left and a long reply that was asked for in one piece do not."""
 
 
 FIRST_COOL_DOWN_S = 1.0
@@ -62,7 +61,7 @@ class Breaker:
 
 
 def after_success(breaker: Breaker) -> Breaker:
-    """Return the state after an attempt reached its first token."""
+    """Return the state after a reply came to its end."""
     if breaker.state is CircuitState.CLOSED:
         return replace(breaker, failures=0)
     # An attempt from before the circuit opened; the probe decides.

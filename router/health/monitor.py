@@ -71,7 +71,8 @@ class Monitor:
         return self._breakers[name].state
 
     def succeeded(self, name: str) -> None:
-        """Note that an attempt reached its first token."""
+        """Note that a reply came to its end. Its first token alone would not do: a backend that
+        always breaks off later would never be taken out."""
         self._set(name, after_success(self._breakers[name]))
 
     def failed(self, name: str, error_type: ErrorType) -> None:

@@ -32,7 +32,7 @@ def test_other_users_are_refused(text: str) -> None:
     ],
 )
 def test_a_target_is_an_address_without_v1(given: str, expected: str) -> None:
-    assert normalise_url(given) == expected
+    assert normalise_url(given, "openai") == expected
 
 
 @pytest.mark.parametrize(
@@ -41,5 +41,5 @@ def test_a_target_is_an_address_without_v1(given: str, expected: str) -> None:
 )
 def test_other_targets_are_refused_without_repeating_a_password(given: str) -> None:
     with pytest.raises(UserError) as caught:
-        normalise_url(given)
+        normalise_url(given, "openai")
     assert "secret" not in str(caught.value)

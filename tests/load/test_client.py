@@ -214,13 +214,17 @@ def test_what_went_wrong_is_named(case: str) -> None:
     assert exchange.message
 
 
-def test_turned_away_for_load_is_rejected() -> None:
-    for reply, error_type in (
-        (error_reply(429, "slow down"), ErrorType.RATE_LIMITED),
-        (error_reply(503, "busy", "Retry-After: 1\r\n"), ErrorType.OVERLOADED),
+def test_turned_away_for_load_is_rejected_and_a_spent_quota_an_error() -> None:
+    for reply, outcome, error_type in (
+        (error_reply(429, "slow down"), Outcome.ERROR, ErrorType.RATE_LIMITED),
+        (
+            error_reply(503, "busy", "Retry-After: 1\r\n"),
+            Outcome.REJECTED,
+            ErrorType.OVERLOADED,
+        ),
     ):
         exchange = once(reply)
-        assert (exchange.outcome, exchange.error_type) == (Outcome.REJECTED, error_type)
+        assert (exchange.outcome, exchange.error_type) == (outcome, error_type)
 
 
 def test_timeouts_are_told_apart() -> None:

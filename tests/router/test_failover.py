@@ -235,7 +235,7 @@ async def test_a_stall_after_the_first_token_is_given_up(start: Start) -> None:
     assert DEADLINE_S < time.monotonic() - began < DEADLINE_S + 0.3
     assert b'"error"' in reply.content
     (decision,) = await router.settled(1)
-    assert (decision["outcome"], decision["error_type"]) == ("error", "stalled")
+    assert (decision["outcome"], decision["error_type"]) == ("timeout", "stalled")
     await router.local.until(lambda: router.local.connections == 0)
 
 

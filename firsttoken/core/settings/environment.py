@@ -40,6 +40,13 @@ def describe(name: str) -> str:
     return f"environment variable {name}"
 
 
+def neutral(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that would override settings, each as empty: laid over ``environ``,
+    they leave a child process with what its settings file says."""
+    guide = ("LOCAL_LLM_ENDPOINT", "LLM_HYBRID_MODE", "LOCAL_LLM_PRIORITY")
+    return {name: "" for name in environ if name in guide or name.startswith(PREFIX)}
+
+
 def apply(tree: Tree, environ: Mapping[str, str], model: type[Section]) -> list[str]:
     """Lay the environment over ``tree``; return one line for each variable that is wrong."""
     problems: list[str] = []
