@@ -11,7 +11,7 @@ import typer
 
 def demo(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Only the hybrid arm, 20 talkers, under a minute.")
+        bool, typer.Option("--quick", help="Only the hybrid arm, 20 talkers, 45 s measured.")
     ] = False,
     out: Annotated[Path | None, typer.Option(help="Run folder. Default: runs/<UTC>-steps.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the schedule.")] = 1,

@@ -96,7 +96,7 @@ class Demo:
 
     steps: tuple[int, ...] = (5, 10, 15, 20)
     step_seconds: float = 10.0
-    final_step_seconds: float | None = 40.0
+    final_step_seconds: float | None = 45.0
     warmup_seconds: float = 4.0
     """An engine that starts cold reads a hundred tokens a talker first: the more talkers begin at
     once, the longer it takes until they are served from their slots' caches."""
