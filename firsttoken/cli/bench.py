@@ -32,7 +32,9 @@ def parse_users(text: str) -> tuple[int, ...]:
 
 
 def bench(
-    target: Annotated[str, typer.Option(help="Base URL of the server, such as http://127.0.0.1:8080.")],
+    target: Annotated[
+        str, typer.Option(help="Base URL of the server, such as http://127.0.0.1:8080.")
+    ],
     model: Annotated[
         str | None, typer.Option(help="Model to ask for. Default: the first the server lists.")
     ] = None,
