@@ -38,7 +38,7 @@ RASTER_FROM = 60
 BLOCK_NAME_WIDTH = 1.0
 """Inches that the name of a block takes when it lies flat."""
 
-LATE = "no first token"
+LATE = "failed, or no first token"
 LATE_LOOK = style.Look("#c2453d", "-", "x")
 
 
@@ -263,7 +263,8 @@ def _blocks(axes: Axes, report: Report, origin: int, *, upright: bool) -> None:
 
 
 def _points(axes: Axes, report: Report, origin: int, ceiling: float) -> None:
-    """Draw a point a request, by tier; a cross at the ceiling: no first token."""
+    """Draw a point a request, by tier; a cross at the ceiling: failed, or no first
+    token."""
     total = sum(len(cell.rows) for cell in report.data.cells)
     every = max(1, math.ceil(total / SCATTER_POINTS))
     series: dict[str, list[pd.DataFrame]] = {}
@@ -330,7 +331,7 @@ PICTURES: tuple[Picture, ...] = (
         "How soon first tokens came",
         "Share of requests whose first token had come, by step and arm. The target is met where a "
         "curve crosses the dotted 95 % line left of the target. A curve that ends below the top: "
-        "the rest got no first token.",
+        "the rest failed, or got no first token.",
         ttft_distribution,
         "No request of the steady phase: nothing to draw.",
     ),

@@ -40,5 +40,6 @@ class Progress:
         )
         self.say(
             f"  {event['arm']:<11} {event['users']:>3} talkers   "
-            f"TTFT p50 {p50}   p95 {p95}   n {event['requests']:>4}   errors {event['errors']}"
+            f"TTFT of successes p50 {p50}   p95 {p95}   n {event['requests']:>4}   "
+            f"errors {event['errors']}"
         )

@@ -169,5 +169,7 @@ def _session(
 
 
 def _told(error: BaseException, what: str) -> str:
-    detail = str(error)
-    return f"{what}: {detail}"[:300] if detail else what
+    """Say what happened, with the operating system's reason where there is one; what the client
+    library adds speaks of its own inside, and the message is for whoever asked the router."""
+    reason = error.strerror if isinstance(error, OSError) else None
+    return f"{what}: {reason}" if reason else what
