@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from firsttoken.core.clock import NS_PER_S
 from firsttoken.core.records import Calibration
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import Verdict
@@ -90,7 +88,6 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """Return ``report.json``: no NaN, no infinity (null: not measured, or never reached)."""
         manifest = self.data.manifest
-        started = datetime.fromtimestamp(manifest.anchor.wall_unix_ns / NS_PER_S, tz=UTC)
         whole = {
             "schema_version": REPORT_SCHEMA_VERSION,
             "verdict": self.verdict,
@@ -113,7 +110,7 @@ class Report:
             "run": {
                 "run_id": manifest.run_id,
                 "scenario": manifest.scenario,
-                "started": started.isoformat(timespec="seconds"),
+                "started": manifest.anchor.isoformat(),
                 "finished": manifest.finished,
                 "arms": [asdict(arm) for arm in manifest.arms],
                 "steps": manifest.steps,

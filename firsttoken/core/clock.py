@@ -45,5 +45,6 @@ class WallAnchor:
         return self.wall_unix_ns + (t_ns - self.monotonic_ns)
 
     def isoformat(self) -> str:
-        """Return the anchor's instant as ISO 8601 in UTC."""
-        return datetime.fromtimestamp(self.wall_unix_ns / NS_PER_S, tz=UTC).isoformat()
+        """Return the anchor's instant as ISO 8601 in UTC, to the second."""
+        instant = datetime.fromtimestamp(self.wall_unix_ns / NS_PER_S, tz=UTC)
+        return instant.isoformat(timespec="seconds")

@@ -7,6 +7,7 @@ run only those: ``python -m firsttoken.trials.prove clock``.
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,14 +17,18 @@ import pandas as pd
 
 from firsttoken.core import settings as settings_room
 from firsttoken.core import slo as slo_room
+from firsttoken.core.clock import NS_PER_S
 from firsttoken.core.errors import UserError
+from firsttoken.core.records import read_table
 from firsttoken.core.slo import Slo
-from firsttoken.core.words import ExitCode
+from firsttoken.core.words import ExitCode, Phase
 from firsttoken.trials.calibrate import calibrate
 from firsttoken.trials.demo import QUICK, Demo, demo
 from firsttoken.trials.evidence import markdown_table, write_page
 from firsttoken.trials.progress import Progress
 from reports import build, terminal, write
+from reports.load import delays_ms
+from reports.tables import accepted_and_failed, ttft
 
 EVIDENCE = Path("docs/evidence")
 COMMAND = "python -m firsttoken.trials.prove"
@@ -82,6 +87,29 @@ def prove_steps(slo: Slo, progress: Progress) -> Path:
     )
 
 
+def _milliseconds(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}" if math.isfinite(value) else "never"
+
+
+def by_minute(requests: pd.DataFrame, target_ms: float) -> list[tuple[str, ...]]:
+    """Return a row a minute of the steady part: requests, TTFT p50 and p95, errors.
+
+    A failed request counts as later than everything, as in the report; "never" where that is what
+    the quantile says.
+    """
+    steady = requests[requests["phase"] == Phase.STEADY]
+    minute = (steady["t_send_ns"] - steady["t_send_ns"].min()) // (60 * NS_PER_S)
+    rows = []
+    for number, (_, group) in enumerate(steady.groupby(minute), start=1):
+        delays = delays_ms(group, target_ms)
+        shown = [_milliseconds(ttft(delays, p).value) for p in (0.50, 0.95)]
+        _, failed = accepted_and_failed(group)
+        rows.append((str(number), str(len(group)), *shown, str(failed)))
+    return rows
+
+
 def prove_soak(slo: Slo, progress: Progress) -> Path:
     """Twenty talkers through the router for 15 minutes: does anything drift?"""
     run_dir = demo(
@@ -91,19 +119,7 @@ def prove_soak(slo: Slo, progress: Progress) -> Path:
     )
     report = build.report(run_dir, slo)
     write.write_all(report, run_dir)
-    requests = pd.read_parquet(run_dir / "requests.parquet")
-    steady = requests[requests["phase"] == "steady"]
-    minute = ((steady["t_send_ns"] - steady["t_send_ns"].min()) // 60_000_000_000).astype(int)
-    rows = [
-        (
-            str(number + 1),
-            str(len(group)),
-            f"{group['ttft_ms'].quantile(0.5):.0f}",
-            f"{group['ttft_ms'].quantile(0.95):.0f}",
-            str(int((group["outcome"] != "success").sum())),
-        )
-        for number, group in steady.groupby(minute)
-    ]
+    rows = by_minute(read_table(run_dir, "requests").to_pandas(), slo.ttft_p95_ms)
     return write_page(
         EVIDENCE,
         "soak",
