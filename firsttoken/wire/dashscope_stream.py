@@ -16,6 +16,7 @@ from firsttoken.wire.events import (
     End,
     Event,
     Failure,
+    Probabilities,
     Reasoning,
     Role,
     Text,
@@ -168,7 +169,7 @@ class DashScopeWriter:
                 return self._error(event)
             case End():
                 return self._frame(event.finish_reason or "stop")
-            case Usage() | Timings() | Reasoning() | ToolArgument():
+            case Usage() | Timings() | Probabilities() | Reasoning() | ToolArgument():
                 self._usage = event if isinstance(event, Usage) else self._usage
                 return b""
         return self._frame("null")

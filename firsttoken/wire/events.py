@@ -64,6 +64,21 @@ class Timings(NamedTuple):
     predict_ms: float | None
 
 
+class Probabilities(NamedTuple):
+    """How likely the model held the tokens of one frame; comes before their text. No token itself.
+
+    Both tuples have one entry a token, natural logarithms, at most 0; -inf where the server says
+    that the token could not be.
+    """
+
+    t_ns: int
+    logprobs: tuple[float, ...]
+    """Of the tokens that were chosen."""
+    runners_up: tuple[float | None, ...]
+    """Of the likeliest candidate beside each; None where the server names none. Above the chosen
+    token's own where sampling took a less likely one."""
+
+
 class Failure(NamedTuple):
     """The stream ended badly: an error the server reported inside it, a frame that cannot be read,
     or a cut. A reader gives at most one, as its last event."""
@@ -84,7 +99,7 @@ class End(NamedTuple):
     where it said nothing."""
 
 
-Event = Role | Text | Reasoning | ToolArgument | Usage | Timings | Failure | End
+Event = Role | Text | Reasoning | ToolArgument | Usage | Timings | Probabilities | Failure | End
 
 
 def is_token(event: Event) -> bool:

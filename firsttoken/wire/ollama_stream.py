@@ -25,6 +25,7 @@ from firsttoken.wire.events import (
     ToolArgument,
     Usage,
 )
+from firsttoken.wire.logprobs import read_probabilities
 from firsttoken.wire.ndjson import LineSplitter
 from firsttoken.wire.reader import StreamReader
 from firsttoken.wire.replies import ToolCall, ToolCalls
@@ -63,6 +64,8 @@ class OllamaReader(StreamReader[bytes]):
         if line.get("error"):
             self._fail(faults.failure(line, t_ns), out)
             return
+        if logprobs := line.get("logprobs"):
+            read_probabilities(logprobs, t_ns, out)
         before = len(out)
         message = line if self._generate else as_object(line.get("message"), "message")
         if thinking := as_text(message.get("thinking"), "thinking"):

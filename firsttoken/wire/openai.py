@@ -13,6 +13,7 @@ from firsttoken.wire.openai_stream import (
     OpenAiWriter,
     is_error,
     read_delta,
+    read_logprobs,
     read_timings,
     read_usage,
     timings_object,
@@ -208,6 +209,7 @@ def _read_whole(body: dict[str, Any], t_ns: int) -> list[Event]:
     choice = as_object(choices[0], "choices[0]")
     message = as_object(choice.get("message"), "choices[0].message")
     events: list[Event] = []
+    read_logprobs(choice.get("logprobs"), t_ns, events)
     read_delta(message, t_ns, ToolCallNumbers(), events)
     reason = as_text(choice.get("finish_reason"), "choices[0].finish_reason")
     events += [event for event in (read_usage(body, t_ns), read_timings(body, t_ns)) if event]

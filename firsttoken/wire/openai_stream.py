@@ -16,6 +16,7 @@ from firsttoken.wire.events import (
     End,
     Event,
     Failure,
+    Probabilities,
     Reasoning,
     Role,
     Text,
@@ -23,6 +24,7 @@ from firsttoken.wire.events import (
     ToolArgument,
     Usage,
 )
+from firsttoken.wire.logprobs import read_probabilities
 from firsttoken.wire.reader import StreamReader
 from firsttoken.wire.sse import SseFrame, SseSplitter
 from firsttoken.wire.tool_calls import ToolCallNumbers
@@ -58,6 +60,12 @@ def read_delta(
         out.append(Text(t_ns, content))
     if delta.get("tool_calls"):
         numbers.read(delta["tool_calls"], t_ns, out)
+
+
+def read_logprobs(logprobs: object, t_ns: int, out: list[Event]) -> None:
+    """Append the probabilities in ``logprobs`` of a choice, where they can be read."""
+    if isinstance(logprobs, dict):
+        read_probabilities(logprobs.get("content"), t_ns, out)
 
 
 def read_usage(chunk: dict[str, Any], t_ns: int) -> Usage | None:
@@ -136,6 +144,9 @@ class OpenAiReader(StreamReader[SseFrame]):
         finish: object = None
         choice = _first_choice(chunk.get("choices"))
         if choice is not None:
+            if logprobs := choice.get("logprobs"):
+                read_logprobs(logprobs, t_ns, out)
+                before = len(out)
             delta = as_object(choice.get("delta"), "choices[0].delta")
             read_delta(delta, t_ns, self._numbers, out)
             if isinstance(found := delta.get("role"), str):
@@ -231,6 +242,8 @@ class OpenAiWriter:
                 return self._end(event.finish_reason)
             case Usage() | Timings():
                 self._hold(event)
+                return b""
+            case Probabilities():
                 return b""
         return self._delta(delta)
 
