@@ -84,7 +84,7 @@ class EngineSupervisor:
     Args:
         options: what :func:`firsttoken.engines.options.check` has passed.
         log: file for llama.cpp's own log; None keeps it for error messages only.
-        on_event: told each restart in one line, from the watching thread.
+        on_event: told each restart in one line, from the thread that made it.
         policy: when to restart, when to give up.
         now_ns: the clock of the policy.
     """
@@ -112,6 +112,8 @@ class EngineSupervisor:
         self._holder: socket.socket | None = None
         self._stopping = threading.Event()
         self._ended = threading.Event()
+        self._replacing = threading.Lock()
+        """Held while one child takes the place of another."""
         self._watcher: threading.Thread | None = None
 
     def start(self) -> None:
@@ -161,13 +163,41 @@ class EngineSupervisor:
         it was within ``timeout_s``."""
         return self._ended.wait(timeout_s)
 
+    def restart(self) -> None:
+        """Replace the engine by a new process on the same port; return when that is ready.
+
+        Answers under way are cut off. It does not count towards the restarts after which an
+        engine that keeps dying is given up.
+
+        Raises:
+            UserError: the engine was not started, was stopped or given up, or the new process
+                did not come up; then it is tried again as after a death.
+        """
+        with self._replacing:
+            if self._watcher is None:
+                raise UserError("this engine was not started; there is nothing to restart")
+            if self._stopping.is_set():
+                raise UserError("this engine was stopped; it is not restarted")
+            if self.failure is not None:
+                raise UserError(str(self.failure))
+            self._stop_child()
+            self._child = None
+            began_ns = self._now_ns()
+            self._child = child = self._start_child()
+            self.restarts += 1
+        took_s = (self._now_ns() - began_ns) / NS_PER_S
+        self._on_event(
+            f"the engine was restarted on request in {took_s:.1f} s (process {child.pid})"
+        )
+
     def stop(self) -> None:
         """Stop the engine within 2 s, leave no process behind. May be called again."""
         self._stopping.set()
         self._stop_child()
         if self._watcher is not None:
             self._watcher.join()
-            self._stop_child()  # the one the watcher may have started meanwhile
+        with self._replacing:
+            self._stop_child()  # the one that may have been started meanwhile
         if self._holder is not None:
             self._holder.close()
         self._ended.set()
@@ -210,9 +240,15 @@ class EngineSupervisor:
             if child is not None:
                 if child.wait(_POLL_S) is None:
                     continue
-                child.stop()
-                how = _how_it_ended(child)
-                self._child = None
+                with self._replacing:
+                    if self._child is not child:
+                        how = "was to be replaced on request"
+                        continue
+                    child.stop()
+                    how = _how_it_ended(child)
+                    self._child = None
+            if self._stopping.is_set():  # it ended because it was told to
+                break
             pause_s = self._policy.pause_s(self._restarts_ns, self._now_ns())
             if pause_s is None:
                 where = f" (log: {self.log})" if self.log is not None else ""
@@ -221,7 +257,9 @@ class EngineSupervisor:
                 break
             if self._stopping.wait(pause_s):
                 break
-            how = self._restart(how)
+            with self._replacing:
+                if self._child is None:
+                    how = self._restart(how)
         self._ended.set()
 
     def _restart(self, how: str) -> str:

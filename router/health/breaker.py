@@ -2,10 +2,9 @@
 
 ::
 
-    closed --(failures in a row)--> open --(cool-down over: one probe)--> half open
-      ^                              ^                                     |     |
-      |                              +--------(probe failed: longer)-------+     |
-      +----------------------(probe succeeded)-----------------------------------+
+    closed --(failures in a row, or too large a share of them)--> open
+    open --(cool-down over: one probe)--> half open --(it succeeded)--> closed
+                                                    --(it failed)-----> open, for longer
 
 Requests are sent only while it is closed: the probe is the router's own, so no user waits for a
 backend that is probably still down.
@@ -14,6 +13,7 @@ backend that is probably still down.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple, Self
 
 from firsttoken.core.catalogue import CircuitState
 from firsttoken.core.words import ErrorType
@@ -34,6 +34,20 @@ a client that left and a long reply that was asked for in one piece do not."""
 
 
 FIRST_COOL_DOWN_S = 1.0
+LEAST_COOL_DOWN_S = 0.1
+
+SLICES = 10
+"""The window of the failure share is counted in slices, so that noting an attempt costs the same
+however many there were."""
+
+
+class Slice(NamedTuple):
+    """What happened in one tenth of the window."""
+
+    number: int
+    """Of the slice since the clock's zero."""
+    attempts: int
+    failures: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +55,25 @@ class BreakerRules:
     """When a circuit opens and how long it stays open."""
 
     failures: int = 3
-    """Failures in a row that open it."""
+    """Failures in a row that open it, and failed probes in a row."""
     first_cool_down_s: float = FIRST_COOL_DOWN_S
-    longest_cool_down_s: float = 30.0
+    longest_cool_down_s: float = 20.0
     """The cool-down doubles with each failed probe up to this."""
+    failure_share: float = 0.5
+    """Share of failures among the attempts of the window that opens it."""
+    least_attempts: int = 10
+    """Attempts that the window must hold for its share to count."""
+    window_s: float = 30.0
+
+    @classmethod
+    def of_probes(cls, failures: int, interval_s: float, timeout_s: float) -> Self:
+        """Return rules under which a backend that came back is found within ``interval_s``.
+
+        It may come back just after a probe began, which then takes ``timeout_s`` to fail, and the
+        next probe may take as long to succeed: the cool-down between them is the rest.
+        """
+        longest = max(LEAST_COOL_DOWN_S, interval_s - 2 * timeout_s)
+        return cls(failures, min(FIRST_COOL_DOWN_S, longest), longest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +87,14 @@ class Breaker:
     """Length of the present cool-down, while not closed."""
     probe_at_s: float = 0.0
     """When the next probe may be made, while open; seconds of the caller's clock."""
+    recent: tuple[Slice, ...] = ()
+    """Attempts that succeeded or tripped, while closed; oldest first."""
 
 
-def after_success(breaker: Breaker) -> Breaker:
-    """Return the state after a reply came to its end."""
+def after_success(breaker: Breaker, rules: BreakerRules, now_s: float) -> Breaker:
+    """Return the state after a reply came to its end at ``now_s``."""
     if breaker.state is CircuitState.CLOSED:
-        return replace(breaker, failures=0)
+        return replace(breaker, failures=0, recent=_noted(breaker.recent, 0, rules, now_s))
     # An attempt from before the circuit opened; the probe decides.
     return breaker
 
@@ -74,9 +105,16 @@ def after_failure(
     """Return the state after an attempt failed at ``now_s``."""
     if breaker.state is not CircuitState.CLOSED or error_type not in TRIPPING:
         return breaker
-    failures = breaker.failures + 1
-    if failures < rules.failures:
-        return replace(breaker, failures=failures)
+    failures, recent = breaker.failures + 1, _noted(breaker.recent, 1, rules, now_s)
+    if failures >= rules.failures or _too_many(recent, rules):
+        return opened(breaker, rules, now_s)
+    return replace(breaker, failures=failures, recent=recent)
+
+
+def opened(breaker: Breaker, rules: BreakerRules, now_s: float) -> Breaker:
+    """Return the open state; one that is not closed stays as it is."""
+    if breaker.state is not CircuitState.CLOSED:
+        return breaker
     return _open(rules.first_cool_down_s, now_s)
 
 
@@ -99,3 +137,19 @@ def after_probe(breaker: Breaker, succeeded: bool, rules: BreakerRules, now_s: f
 
 def _open(cool_down_s: float, now_s: float) -> Breaker:
     return Breaker(state=CircuitState.OPEN, cool_down_s=cool_down_s, probe_at_s=now_s + cool_down_s)
+
+
+def _noted(
+    recent: tuple[Slice, ...], failures: int, rules: BreakerRules, now_s: float
+) -> tuple[Slice, ...]:
+    """Return the window with one more attempt, without the slices that have left it."""
+    number = int(now_s * SLICES / rules.window_s)
+    kept = tuple(each for each in recent if number - SLICES < each.number < number)
+    last = recent[-1] if recent and recent[-1].number == number else Slice(number, 0, 0)
+    return (*kept, Slice(number, last.attempts + 1, last.failures + failures))
+
+
+def _too_many(recent: tuple[Slice, ...], rules: BreakerRules) -> bool:
+    attempts = sum(each.attempts for each in recent)
+    failures = sum(each.failures for each in recent)
+    return attempts >= rules.least_attempts and failures >= rules.failure_share * attempts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from firsttoken.core.catalogue import CircuitState
@@ -13,6 +14,7 @@ from router.health.breaker import (
     after_failure,
     after_probe,
     after_success,
+    opened,
     start_probe,
 )
 
@@ -21,6 +23,11 @@ Probe = Callable[[str], Awaitable[bool]]
 
 OnChange = Callable[[str, CircuitState], None]
 """Is told of each change of a circuit's state."""
+
+_log = logging.getLogger(__name__)
+
+_DRAINED_S = 1.0
+"""How often the recovery of a drained backend looks whether it was readmitted."""
 
 
 class Monitor:
@@ -51,64 +58,126 @@ class Monitor:
         self._now_s = now_s
         self._sleep = sleep
         self._breakers = {name: Breaker() for name in names}
+        self._failed_probes = dict.fromkeys(self._breakers, 0)
+        self._succeeded_s: dict[str, float] = {}
+        self._drained: frozenset[str] = frozenset()
         self._blocked: frozenset[str] = frozenset()
-        self._recoveries: set[asyncio.Task[None]] = set()
+        self._recoveries: dict[str, asyncio.Task[None]] = {}
+        self.on_blocked: Callable[[], None] = lambda: None
+        """Called when it has changed which backends get no requests."""
         for name, breaker in self._breakers.items():
             on_change(name, breaker.state)
 
     @property
     def blocked(self) -> frozenset[str]:
-        """Names of the backends that get no requests now."""
+        """Names of the backends that get no requests now: circuit open, or drained."""
         return self._blocked
+
+    @property
+    def drained(self) -> frozenset[str]:
+        """Names of the backends that are about to be restarted, or are restarting."""
+        return self._drained
 
     @property
     def any_usable(self) -> bool:
         """Whether at least one backend gets requests."""
         return len(self._blocked) < len(self._breakers)
 
-    def state(self, name: str) -> CircuitState:
-        """Return the state of a backend's circuit."""
-        return self._breakers[name].state
+    def dead(self, name: str) -> bool:
+        """Say whether probes have failed so often in a row that a restart may be due."""
+        return self._failed_probes[name] >= self._rules.failures
+
+    def seconds_since_success(self, name: str) -> float | None:
+        """Return how long ago a reply came to its end, or None where none ever did."""
+        at_s = self._succeeded_s.get(name)
+        return None if at_s is None else self._now_s() - at_s
 
     def succeeded(self, name: str) -> None:
         """Note that a reply came to its end. Its first token alone would not do: a backend that
         always breaks off later would never be taken out."""
-        self._set(name, after_success(self._breakers[name]))
+        now_s = self._now_s()
+        self._succeeded_s[name] = now_s
+        self._set(name, after_success(self._breakers[name], self._rules, now_s))
 
     def failed(self, name: str, error_type: ErrorType) -> None:
         """Note that an attempt failed; opens the circuit and starts its recovery where due."""
-        before = self._breakers[name]
-        after = after_failure(before, error_type, self._rules, self._now_s())
-        self._set(name, after)
-        if before.state is CircuitState.CLOSED and after.state is CircuitState.OPEN:
-            recovery = asyncio.get_running_loop().create_task(self._recover(name))
-            self._recoveries.add(recovery)
-            recovery.add_done_callback(self._recoveries.discard)
+        breaker = self._breakers[name]
+        self._opens(name, after_failure(breaker, error_type, self._rules, self._now_s()))
+
+    def unhealthy(self, name: str) -> None:
+        """Open a circuit, because enough active probes failed in a row; half-open probes alone
+        close it again."""
+        self._failed_probes[name] = max(self._failed_probes[name], self._rules.failures)
+        self._opens(name, opened(self._breakers[name], self._rules, self._now_s()))
+
+    def drain(self, name: str) -> None:
+        """Send no more requests to a backend, and no probes, until it is readmitted."""
+        self._drained |= {name}
+        self._block()
+
+    def readmit(self, name: str, *, healthy: bool) -> None:
+        """End what :meth:`drain` began: closed where the backend was just seen to generate, else
+        left to the half-open probes."""
+        self._drained -= {name}
+        if healthy:
+            self._failed_probes[name] = 0
+            self._set(name, Breaker())
+        else:
+            self._opens(name, opened(self._breakers[name], self._rules, self._now_s()))
+        self._block()
 
     async def aclose(self) -> None:
         """End the recoveries under way."""
-        recoveries = tuple(self._recoveries)
+        recoveries = tuple(self._recoveries.values())
         for recovery in recoveries:
             recovery.cancel()
         await asyncio.gather(*recoveries, return_exceptions=True)
 
+    def _opens(self, name: str, breaker: Breaker) -> None:
+        self._set(name, breaker)
+        if breaker.state is CircuitState.OPEN and name not in self._recoveries:
+            recovery = asyncio.get_running_loop().create_task(self._recover(name))
+            self._recoveries[name] = recovery
+
     async def _recover(self, name: str) -> None:
-        while self._breakers[name].state is not CircuitState.CLOSED:
-            await self._sleep(max(0.0, self._breakers[name].probe_at_s - self._now_s()))
-            probing = start_probe(self._breakers[name], self._now_s())
-            if probing is None:
-                continue
-            self._set(name, probing)
-            succeeded = await self._probe(name)
-            self._set(name, after_probe(probing, succeeded, self._rules, self._now_s()))
+        """Probe until the circuit is closed; there is one such task for a backend at most."""
+        try:
+            while self._breakers[name].state is not CircuitState.CLOSED:
+                if name in self._drained:
+                    await self._sleep(_DRAINED_S)
+                    continue
+                await self._sleep(max(0.0, self._breakers[name].probe_at_s - self._now_s()))
+                probing = start_probe(self._breakers[name], self._now_s())
+                if probing is None or name in self._drained:
+                    continue
+                self._set(name, probing)
+                succeeded = await self._passes(name)
+                if self._breakers[name] is probing:  # not readmitted meanwhile
+                    self._failed_probes[name] = 0 if succeeded else self._failed_probes[name] + 1
+                    self._set(name, after_probe(probing, succeeded, self._rules, self._now_s()))
+        finally:
+            del self._recoveries[name]
+
+    async def _passes(self, name: str) -> bool:
+        try:
+            return await self._probe(name)
+        except Exception:  # noqa: BLE001 - whatever it is, the circuit must not stay half open for ever
+            _log.exception("the probe of %s could not be made", name)
+            return False
 
     def _set(self, name: str, breaker: Breaker) -> None:
         changed = breaker.state is not self._breakers[name].state
         self._breakers[name] = breaker
         if changed:
-            self._blocked = frozenset(
-                name
-                for name, breaker in self._breakers.items()
-                if breaker.state is not CircuitState.CLOSED
-            )
+            self._block()
             self._on_change(name, breaker.state)
+
+    def _block(self) -> None:
+        before = self._blocked
+        self._blocked = self._drained | {
+            name
+            for name, breaker in self._breakers.items()
+            if breaker.state is not CircuitState.CLOSED
+        }
+        if self._blocked != before:
+            self.on_blocked()

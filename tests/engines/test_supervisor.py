@@ -138,6 +138,73 @@ def test_a_killed_engine_comes_back_on_the_same_address(tmp_path: Path) -> None:
     engine.stop()
 
 
+def test_restarted_on_request(tmp_path: Path) -> None:
+    events: list[str] = []
+    policy = RestartPolicy(most=1)
+    engine = EngineSupervisor(SMALL, log=tmp_path / "log", on_event=events.append, policy=policy)
+    with pytest.raises(UserError, match="was not started"):
+        engine.restart()
+    with engine:
+        url, pids = engine.url, [engine.pid]
+        for count in (1, 2):  # more than the policy allows after deaths
+            engine.restart()
+            assert engine.restarts == count
+            assert engine.pid not in {None, *pids}
+            assert not [pid for pid in pids if pid is None or psutil.pid_exists(pid)]
+            pids.append(engine.pid)
+            assert engine.url == url
+            assert generate(url)
+        assert [event.partition(" in ")[0] for event in events] == [
+            "the engine was restarted on request"
+        ] * 2
+        assert pids[-1] is not None
+        os.kill(pids[-1], signal.SIGKILL)  # it is watched as the first one was
+        until(lambda: engine.restarts == 3)
+    with pytest.raises(UserError, match="was stopped"):
+        engine.restart()
+    assert engine.failure is None
+
+
+def test_a_request_that_fails_is_tried_again_as_after_a_death(tmp_path: Path) -> None:
+    link = tmp_path / "model.gguf"
+    link.symlink_to(default_model())
+    events: list[str] = []
+    options = EngineOptions(model=link, slots=1, context_per_slot=256, threads=1, preload=False)
+    engine = EngineSupervisor(options, log=tmp_path / "engine.log", on_event=events.append)
+    with engine:
+        link.unlink()
+        with pytest.raises(UserError, match="before it was ready"):
+            engine.restart()
+        link.symlink_to(default_model())
+        until(lambda: engine.restarts == 1 and engine.pid is not None)
+        assert generate(engine.url)
+        assert "; restarted in" in events[-1]
+
+
+def test_stop_during_a_restart_on_request(tmp_path: Path) -> None:
+    engine = EngineSupervisor(SMALL, log=tmp_path / "log")
+    engine.start()
+    before = engine.pid
+    caught: list[str] = []
+
+    def restart() -> None:
+        try:
+            engine.restart()
+        except UserError as error:
+            caught.append(str(error))
+
+    thread = threading.Thread(target=restart)
+    thread.start()
+    until(lambda: before is not None and not psutil.pid_exists(before))
+    began = time.monotonic()
+    engine.stop()
+    thread.join()
+    assert time.monotonic() - began < 2.5
+    children = psutil.Process().children()
+    assert not [p for p in live(children) if engine.options.to_json() in p.cmdline()]
+    assert not caught or "stopped before it was ready" in caught[0]
+
+
 def test_stop_during_a_restart(tmp_path: Path) -> None:
     engine = EngineSupervisor(SMALL, log=tmp_path / "log")
     engine.start()

@@ -11,13 +11,16 @@ from hypothesis import strategies as st
 
 from firsttoken.core.catalogue import CircuitState
 from firsttoken.core.words import ErrorType
+from router.config import Health
 from router.health.breaker import (
+    SLICES,
     TRIPPING,
     Breaker,
     BreakerRules,
     after_failure,
     after_probe,
     after_success,
+    opened,
     start_probe,
 )
 from router.health.monitor import Monitor
@@ -33,7 +36,8 @@ def test_a_circuit_opens_probes_and_closes() -> None:
         assert breaker.state is CircuitState.CLOSED
         breaker = after_failure(breaker, ErrorType.CONNECT, RULES, 10.0)
     assert breaker.state is CircuitState.OPEN
-    assert after_success(breaker) == breaker
+    assert after_success(breaker, RULES, 10.0) == breaker
+    assert opened(breaker, RULES, 10.5) == breaker
     assert start_probe(breaker, 10.9) is None
     probing = start_probe(breaker, 11.0)
     assert probing is not None
@@ -46,11 +50,57 @@ def test_a_circuit_opens_probes_and_closes() -> None:
 
 def test_a_success_between_failures_starts_the_count_again() -> None:
     breaker = Breaker()
-    for _ in range(10):
+    for _ in range(4):
         breaker = after_failure(breaker, ErrorType.PROTOCOL, RULES, 0.0)
         breaker = after_failure(breaker, ErrorType.PROTOCOL, RULES, 0.0)
-        breaker = after_success(breaker)
+        for _ in range(4):
+            breaker = after_success(breaker, RULES, 0.0)
     assert breaker.state is CircuitState.CLOSED
+
+
+def alternating(count: int, every_s: float, rules: BreakerRules = RULES) -> CircuitState:
+    """Return the state after as many attempts, of which each second one failed."""
+    breaker = Breaker()
+    for number in range(count):
+        now_s = 1000 + number * every_s
+        if number % 2:
+            breaker = after_failure(breaker, ErrorType.OVERLOADED, rules, now_s)
+        else:
+            breaker = after_success(breaker, rules, now_s)
+        assert len(breaker.recent) <= SLICES
+    return breaker.state
+
+
+@pytest.mark.parametrize(
+    ("count", "every_s", "state"),
+    [
+        (9, 1.0, CircuitState.CLOSED),  # too few
+        (10, 1.0, CircuitState.OPEN),
+        (100, 3.4, CircuitState.CLOSED),  # never as many within half a minute
+        (10, 2.9, CircuitState.OPEN),
+    ],
+)
+def test_too_large_a_share_of_failures_opens(
+    count: int, every_s: float, state: CircuitState
+) -> None:
+    assert alternating(count, every_s) is state
+
+
+def test_the_share_is_a_setting() -> None:
+    assert alternating(100, 0.1, BreakerRules(failure_share=0.51)) is CircuitState.CLOSED
+    assert alternating(100, 0.1, BreakerRules(least_attempts=101)) is CircuitState.CLOSED
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "timeout_s"), [(30.0, 5.0), (10.0, 4.0), (2.0, 0.5), (1.0, 0.4)]
+)
+def test_a_backend_is_found_within_one_interval_of_its_return(
+    interval_s: float, timeout_s: float
+) -> None:
+    rules = BreakerRules.of_probes(3, interval_s, timeout_s)
+    # It returns just after a probe began; that one and the next take all the time they may.
+    assert timeout_s + rules.longest_cool_down_s + timeout_s <= interval_s
+    assert rules.first_cool_down_s <= rules.longest_cool_down_s
 
 
 @pytest.mark.parametrize("error_type", sorted(set(ErrorType) - TRIPPING))
@@ -78,7 +128,7 @@ def test_any_history_keeps_the_rules(events: list[str | ErrorType | bool | float
                 breaker = after_probe(breaker, event, RULES, now_s)
                 probes -= 1
         elif event == "success":
-            breaker = after_success(breaker)
+            breaker = after_success(breaker, RULES, now_s)
         else:
             now_s += float(event)
             probing = start_probe(breaker, now_s)
@@ -113,7 +163,7 @@ async def test_the_monitor_probes_one_at_a_time_until_the_backend_is_back() -> N
 
     async def probe(name: str) -> bool:
         assert name == "a"
-        assert monitor.state("a") is CircuitState.HALF_OPEN
+        assert changes[-1] == ("a", CircuitState.HALF_OPEN)
         probes.append(clock.now_s)
         await asyncio.sleep(0)
         return len(probes) == 5
@@ -136,6 +186,137 @@ async def test_the_monitor_probes_one_at_a_time_until_the_backend_is_back() -> N
     await monitor.aclose()
 
 
+class Rig:
+    """A monitor of backends ``a`` and ``b`` whose probes answer what they are told to."""
+
+    def __init__(self, probe: bool | Exception = False) -> None:
+        self.clock = Clock()
+        self.probe: bool | Exception = probe
+        self.probes = 0
+        self.at_once = 0
+        self.closed = asyncio.Event()
+        self.monitor = Monitor(
+            ["a", "b"],
+            RULES,
+            self._ask,
+            self._changed,
+            now_s=lambda: self.clock.now_s,
+            sleep=self.clock.sleep,
+        )
+        self.closed.clear()
+
+    async def _ask(self, name: str) -> bool:
+        assert name == "a"
+        self.probes += 1
+        self.at_once += 1
+        assert self.at_once == 1
+        await asyncio.sleep(0)
+        self.at_once -= 1
+        if isinstance(self.probe, Exception):
+            raise self.probe
+        return self.probe
+
+    def _changed(self, name: str, state: CircuitState) -> None:
+        if name == "a" and state is CircuitState.CLOSED:
+            self.closed.set()
+
+
+async def spin(times: int = 30) -> None:
+    for _ in range(times):
+        await asyncio.sleep(0)
+
+
+async def test_failed_active_probes_open_and_count_as_dead() -> None:
+    rig = Rig()
+    assert not rig.monitor.dead("a")
+    rig.monitor.unhealthy("a")
+    rig.monitor.unhealthy("a")
+    assert rig.monitor.blocked == {"a"}
+    assert rig.monitor.dead("a")
+    rig.probe = True
+    await rig.closed.wait()
+    assert not rig.monitor.dead("a")
+    assert rig.monitor.blocked == frozenset()
+    await rig.monitor.aclose()
+
+
+async def test_half_open_probes_that_fail_count_as_dead_too() -> None:
+    rig = Rig()
+    for _ in range(3):
+        rig.monitor.failed("a", ErrorType.CONNECT)
+    assert not rig.monitor.dead("a")
+    await spin()
+    assert rig.probes >= 3
+    assert rig.monitor.dead("a")
+    assert not rig.monitor.dead("b")
+    await rig.monitor.aclose()
+
+
+async def test_a_drained_backend_gets_neither_requests_nor_probes() -> None:
+    rig = Rig()
+    rig.monitor.unhealthy("a")
+    rig.monitor.drain("a")
+    await spin()
+    assert rig.probes <= 1
+    assert rig.monitor.blocked == rig.monitor.drained == {"a"}
+    rig.monitor.readmit("a", healthy=True)
+    assert rig.monitor.blocked == rig.monitor.drained == frozenset()
+    assert not rig.monitor.dead("a")
+    await spin()
+    assert rig.probes <= 1
+    await rig.monitor.aclose()
+
+
+async def test_a_backend_readmitted_ill_is_left_to_the_probes() -> None:
+    rig = Rig()
+    rig.monitor.drain("a")
+    rig.monitor.readmit("a", healthy=False)
+    assert rig.monitor.blocked == {"a"}
+    rig.probe = True
+    await rig.closed.wait()
+    assert rig.monitor.blocked == frozenset()
+    await rig.monitor.aclose()
+
+
+async def test_a_probe_that_a_readmission_overtook_decides_nothing() -> None:
+    rig = Rig()
+    rig.monitor.unhealthy("a")
+    for _ in range(20):
+        await asyncio.sleep(0)
+        if rig.at_once:
+            break
+    assert rig.at_once
+    rig.monitor.drain("a")
+    rig.monitor.readmit("a", healthy=True)
+    await spin()
+    assert rig.monitor.blocked == frozenset()
+    # Open again at once: still one probe at a time.
+    for _ in range(5):
+        rig.monitor.unhealthy("a")
+        await asyncio.sleep(0)
+        rig.monitor.readmit("a", healthy=True)
+        rig.monitor.unhealthy("a")
+    await spin()
+    await rig.monitor.aclose()
+
+
+async def test_a_probe_that_breaks_is_a_failed_one(caplog: pytest.LogCaptureFixture) -> None:
+    rig = Rig(ValueError("no such thing"))
+    rig.monitor.unhealthy("a")
+    await spin()
+    assert rig.probes > 1
+    assert "the probe of a could not be made" in caplog.text
+    await rig.monitor.aclose()
+
+
+async def test_the_last_success_is_remembered() -> None:
+    rig = Rig()
+    assert rig.monitor.seconds_since_success("a") is None
+    rig.monitor.succeeded("a")
+    rig.clock.now_s = 7.0
+    assert rig.monitor.seconds_since_success("a") == 7.0
+
+
 async def test_a_monitor_that_is_closed_leaves_no_task() -> None:
     async def probe(name: str) -> bool:
         return False
@@ -150,7 +331,8 @@ async def test_a_monitor_that_is_closed_leaves_no_task() -> None:
 
 async def test_a_dead_backend_costs_nobody_after_its_circuit_opened(start: Start) -> None:
     rules = BreakerRules(failures=2, first_cool_down_s=0.05, longest_cool_down_s=0.1)
-    router = await start(local=silent, breaker=rules, probe_timeout_s=0.1)
+    health = Health(active=False, timeout_s=0.1)
+    router = await start(local=silent, breaker=rules, health=health)
     for _ in range(2):
         assert (await router.ask("hi")).headers["x-firsttoken-attempts"] == "2"
     assert await router.metric("llm_backend_up", backend="local") == 0

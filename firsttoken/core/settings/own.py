@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, Strict, model_validator
 
-from firsttoken.core.settings.kinds import EnvironmentName, FilePath, Port, Section, Slots
+from firsttoken.core.settings.kinds import (
+    EnvironmentName,
+    FilePath,
+    Port,
+    Seconds,
+    Section,
+    Share,
+    Slots,
+)
+
+SERVICE_NAME = r"^[A-Za-z0-9][A-Za-z0-9_.@-]{0,127}$"
+"""Of a container or a unit; the first character is none of an option."""
 
 
 class Server(Section):
@@ -23,6 +34,36 @@ class Server(Section):
     max_concurrency: Annotated[int, Field(ge=1, le=100_000)] = 256
     api_keys_env: EnvironmentName | None = None
     api_keys_file: FilePath | None = None
+    keep_texts: bool = False
+    """Whether ``/debug/decisions`` shows what users said, 500 characters at most."""
+
+
+class Admission(Section):
+    """``admission``: the queue before a local engine that reports, or is given, its slots.
+
+    ``queue`` bounds the requests that wait; left out, as many as there are slots, at least 16.
+    """
+
+    enable: bool = True
+    queue: Annotated[int, Field(ge=0, le=100_000)] | None = None
+
+
+class Hedging(Section):
+    """``hedging``: a remote backend is asked too when the local one is late.
+
+    ``extra_load`` is the share of requests that may be asked twice.
+    """
+
+    enable: bool = True
+    extra_load: Share = 0.1
+
+
+class Confidence(Section):
+    """``confidence``: how many ``tokens`` of a local reply are looked at before they are handed on,
+    where that is possible within ``budget`` seconds from the request. 0 tokens: never."""
+
+    tokens: Annotated[int, Field(ge=0, le=32)] = 3
+    budget: Seconds = 0.4
 
 
 class Engine(Section):
@@ -38,3 +79,35 @@ class Engine(Section):
     context: Annotated[int, Field(ge=128, le=1_048_576)] | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     port: Port = 0
+
+
+class Recovery(Section):
+    """``recovery``: restarting the local engine when it is dead or its memory is full.
+
+    ``adapter`` says how: ``embedded`` (an engine that the router's own process started),
+    ``ollama`` (unload and load the model), ``docker`` and ``systemd`` (``name`` is the container
+    or the unit), ``command`` (a program and its arguments; no shell). ``memory`` is the share of
+    the limit that may be in use, ``cool_down`` the seconds between two restarts, ``most_per_hour``
+    their number, ``drain`` the seconds for which requests under way are waited for, ``timeout``
+    those for which the adapter may take, ``ready`` those after which the engine has to answer.
+    """
+
+    adapter: Literal["none", "embedded", "ollama", "docker", "systemd", "command"] = "none"
+    name: Annotated[str, Field(pattern=SERVICE_NAME)] | None = None
+    command: Annotated[
+        tuple[Annotated[str, Field(min_length=1)], ...], Strict(strict=False), Field(max_length=50)
+    ] = ()
+    memory: Annotated[Share, Field(gt=0)] = 0.9
+    cool_down: Seconds = 60.0
+    most_per_hour: Annotated[int, Field(ge=1, le=60)] = 3
+    drain: Seconds = 10.0
+    timeout: Seconds = 60.0
+    ready: Seconds = 120.0
+
+    @model_validator(mode="after")
+    def _of_the_adapter(self) -> Self:
+        needs = {"docker": "name", "systemd": "name", "command": "command"}.get(self.adapter)
+        if needs and not getattr(self, needs):
+            what = "the container or the unit" if needs == "name" else "a program in a list"
+            raise ValueError(f"adapter {self.adapter} lacks {needs}; expected {what}")
+        return self

@@ -23,7 +23,14 @@ from firsttoken.core.settings.guide import (
     TuningRecommendations,
 )
 from firsttoken.core.settings.kinds import Section
-from firsttoken.core.settings.own import Engine, Server
+from firsttoken.core.settings.own import (
+    Admission,
+    Confidence,
+    Engine,
+    Hedging,
+    Recovery,
+    Server,
+)
 from firsttoken.core.settings.tree import DEFAULT
 
 
@@ -55,7 +62,11 @@ class Settings(Section):
     monitoring_metrics: MonitoringMetrics = MonitoringMetrics()
     tuning_recommendations: TuningRecommendations = TuningRecommendations()
     server: Server = Server()
+    admission: Admission = Admission()
+    hedging: Hedging = Hedging()
+    confidence: Confidence = Confidence()
     engine: Engine = Engine()
+    recovery: Recovery = Recovery()
 
     _derived: Derived = PrivateAttr(default_factory=Derived)
 
