@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench prove lock clean help
+.PHONY: setup demo test lint bench bench-router prove lock clean help
 
 help:
 	@echo "make demo [QUICK=1]  set up, run the main job on the embedded engine, print the verdict"
 	@echo "make test            set up, lint, types, every test"
 	@echo "make lint            ruff, mypy --strict, import rules"
 	@echo "make bench           benchmarks (pytest-benchmark and paired runs)"
+	@echo "make bench-router    what the router costs, beside nginx and LiteLLM where installed"
 	@echo "make prove           the long evidence, written to docs/evidence/"
 	@echo "make setup           only set up $(VENV)"
 	@echo "make lock            resolve requirements.lock anew (needs uv)"
@@ -43,8 +44,11 @@ test: lint
 
 bench: setup
 	$(BIN)/python -m pytest benchmarks -o addopts=
-	$(BIN)/python -m benchmarks.router_overhead
 	$(BIN)/python -m benchmarks.client_error
+
+# Fails outside of the router's budgets. LITELLM=path names a LiteLLM that is not on the path.
+bench-router: setup
+	$(BIN)/python -m benchmarks.router $(if $(LITELLM),--litellm $(LITELLM))
 
 prove: setup
 	$(BIN)/python -m firsttoken.trials.prove

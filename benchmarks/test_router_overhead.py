@@ -14,7 +14,7 @@ from firsttoken.wire.dialect import ChatRequest
 from router.policy import signals
 from router.policy.plan import Rules, State, plan
 from router.policy.signals import QueryClass, Signals, compile_patterns
-from router.relay import Relay
+from router.relay import Relay, Untouched
 
 PATTERNS = compile_patterns(
     ["你好|hello|hi", "谢谢|thank you", "再见|goodbye|bye", "天气|weather"],
@@ -36,12 +36,12 @@ CONVERSATION: list[dict[str, Any]] = [
 
 
 def test_signals(benchmark: Any) -> None:
-    assert benchmark(signals.read, CONVERSATION, PATTERNS) == Signals()
+    assert benchmark(signals.read, CONVERSATION, PATTERNS).query_class is None
 
 
 def test_signals_of_a_long_message(benchmark: Any) -> None:
     messages = [{"role": "user", "content": "天" * 100_000}]
-    assert benchmark(signals.read, messages, PATTERNS) == Signals()
+    assert benchmark(signals.read, messages, PATTERNS).query_class is None
 
 
 def test_plan(benchmark: Any) -> None:
@@ -70,10 +70,10 @@ def test_end_of_a_stream(benchmark: Any, chunks: int) -> None:
         pass
 
     def ended() -> bool:
-        relay = Relay(dialects.get("openai"), write, 5.0, monotonic_ns)
+        relay = Relay(Untouched(dialects.get("openai"), keep=False), write, 5.0, monotonic_ns)
         # It never waits here, so one step runs it to its end.
         with pytest.raises(StopIteration):
-            relay.begin(stream).send(None)
+            relay.begin(stream, []).send(None)
         return relay.ending().complete
 
     assert benchmark(ended)

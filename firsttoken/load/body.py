@@ -6,10 +6,10 @@ from typing import Protocol
 
 from firsttoken.core.words import ErrorType
 from firsttoken.load.exchange import Exchange
-from firsttoken.load.http_reply import HttpReply
 from firsttoken.wire import faults
 from firsttoken.wire.dialect import Dialect
 from firsttoken.wire.events import Event
+from firsttoken.wire.http_reply import HttpReply
 
 MAX_ERROR_BODY_BYTES = 64 * 1024
 

@@ -10,7 +10,7 @@ from firsttoken.load.assignment import Assignment
 from firsttoken.load.client import Line
 from firsttoken.load.corpus import Corpus
 from firsttoken.load.exchange import Exchange, Place
-from firsttoken.load.plan import Schedule, request_id, session_id
+from firsttoken.load.plan import SHORTEST_REPLY_TOKENS, Schedule, request_id, session_id
 from firsttoken.wire.dialect import ChatRequest
 
 ARM = "target"
@@ -48,11 +48,13 @@ class ByHand:
         turn = self._turns[user]
         self._turns[user] += 1
         session = session_id(self._run_id, ARM, 0, user)
+        said = self._schedule.say(0, user, turn)
+        longest = self._asked.max_tokens
         request = ChatRequest(
             model=self._asked.model,
-            messages=self._schedule.say(0, user, turn).messages(),
+            messages=said.messages(),
             stream=True,
-            max_tokens=self._schedule.reply_tokens(0, user, turn, self._asked.max_tokens),
+            max_tokens=self._schedule.reply_tokens(said, SHORTEST_REPLY_TOKENS, longest),
             include_usage=True,
         )
         place = Place(self._run_id, ARM, self._users, session, turn)

@@ -19,9 +19,9 @@ from firsttoken.core.words import REQUEST_ID_HEADER, ErrorType
 from firsttoken.load.body import Body, body_of
 from firsttoken.load.endpoint import Endpoint
 from firsttoken.load.exchange import Exchange
-from firsttoken.load.http_reply import HttpReply, ReplyError
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import ChatRequest, Dialect, HttpCall
+from firsttoken.wire.http_reply import HttpReply, ReplyError
 
 RECEIVE_BYTES = 64 * 1024
 LINGER_S = 1.0

@@ -169,11 +169,13 @@ class PlanDriver:
         running.under_way += 1
         running.idle.clear()
         session = session_id(self._plan.run_id, block.arm.arm, block.number, user)
+        said = self._schedule.say(block.step, user, turn)
+        plan = self._plan
         request = ChatRequest(
             model=block.arm.model,
-            messages=self._schedule.say(block.step, user, turn).messages(),
+            messages=said.messages(),
             stream=True,
-            max_tokens=self._schedule.reply_tokens(block.step, user, turn, self._plan.max_tokens),
+            max_tokens=self._schedule.reply_tokens(said, plan.min_tokens, plan.max_tokens),
             include_usage=True,
             extra=block.arm.extra_body,
         )

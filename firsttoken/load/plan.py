@@ -19,8 +19,9 @@ from firsttoken.load.corpus import Corpus, Persona, Utterance
 MAX_USERS = 10_000
 MAX_SECONDS = 86_400.0
 SHORTEST_REPLY_TOKENS = 8
-"""Replies are asked for with this many tokens to :attr:`RunPlan.max_tokens`: talkers that all got
-replies of one length would end, and begin again, at the same moment."""
+"""Replies are asked for with this many tokens, unless the plan says otherwise, to
+:attr:`RunPlan.max_tokens`: talkers that all got replies of one length would end, and begin again,
+at the same moment."""
 SHARED_POOL = 4
 """Utterances a persona that :attr:`RunPlan.repeat_share` of the turns are drawn from. Few, so that
 all of them have been said once when the warm-up ends."""
@@ -75,6 +76,8 @@ class RunPlan(_Strict):
     arms: Annotated[list[PlannedArm], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
     """Length of the longest reply asked for."""
+    min_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = SHORTEST_REPLY_TOKENS
+    """Length of the shortest one."""
     repeat_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     request_timeout_seconds: _Seconds = 30.0
     parent_pid: int | None = None
@@ -178,11 +181,11 @@ class Schedule:
             self._pools[persona.id] = walk[:reserved] or walk[:1]
             self._walks[persona.id] = walk[reserved:]
 
-    def reply_tokens(self, step: int, user: int, turn: int, longest: int) -> int:
-        """Return how many tokens to ask for in that turn: uniform from the shortest to
-        ``longest``."""
-        draw = random.Random(f"{self._seed}/reply/{step}/{user}/{turn}")  # noqa: S311
-        return draw.randint(min(SHORTEST_REPLY_TOKENS, longest), longest)
+    def reply_tokens(self, said: Said, shortest: int, longest: int) -> int:
+        """Return how many tokens to ask for in answer to ``said``: uniform from ``shortest`` to
+        ``longest``, and the same whenever it is said again, as a device would ask."""
+        draw = random.Random(f"{self._seed}/reply/{said.utterance.id}")  # noqa: S311
+        return draw.randint(min(shortest, longest), longest)
 
     def say(self, step: int, user: int, turn: int) -> Said:
         """Return what ``user`` (from 0) says in ``turn`` (from 0) of ``step`` (an index)."""

@@ -16,9 +16,9 @@ from firsttoken.core.words import ErrorType, Outcome
 from firsttoken.load.client import Limits, Line, StreamClient
 from firsttoken.load.endpoint import Endpoint
 from firsttoken.load.exchange import Exchange
-from firsttoken.load.http_reply import MAX_HEADER_BYTES
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import ChatRequest
+from firsttoken.wire.http_reply import MAX_HEADER_BYTES
 from tests.load.scripted import (
     CHUNKED_HEAD,
     CLOSE_HEAD,

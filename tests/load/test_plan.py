@@ -215,6 +215,7 @@ def test_replies_differ_in_length_and_are_the_same_for_every_arm(
     step: int, user: int, turn: int, longest: int
 ) -> None:
     one, other = (Schedule(CORPUS, [5, 20], 7, 0.0) for _ in range(2))
-    found = one.reply_tokens(step, user, turn, longest)
-    assert found == other.reply_tokens(step, user, turn, longest)
+    said = one.say(step, user, turn)
+    found = one.reply_tokens(said, SHORTEST_REPLY_TOKENS, longest)
+    assert found == other.reply_tokens(said, SHORTEST_REPLY_TOKENS, longest)
     assert min(SHORTEST_REPLY_TOKENS, longest) <= found <= longest
