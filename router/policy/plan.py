@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from firsttoken.core.settings.backend import Backend
+from firsttoken.core.settings.conditions import Condition
 from firsttoken.core.words import ErrorType, Reason, Tier
 from router.policy.signals import QueryClass, Signals
 
@@ -20,6 +21,10 @@ LAST_RESORT = "all_other_models_failed"
 
 LOCAL_TIMEOUT = "local_model_timeout"
 """The trigger of a backend that takes over when the local one is too late."""
+
+CONFIDENCE = "local_model_confidence"
+COMPLEXITY = "query_complexity"
+"""Names that triggers compare."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,8 @@ class Rules:
     complex_target: str = REMOTE_TARGET
     first_try: str = LOCAL_TARGET
     fallback: str = REMOTE_TARGET
+    doubt: Condition | None = None
+    """``default_strategy.confidence_threshold``: counts where no backend has such a trigger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,10 @@ class State:
 
     blocked: frozenset[str] = frozenset()
     """Names of the backends whose circuit is open."""
+    drained: frozenset[str] = frozenset()
+    """Names of the backends that are being restarted; blocked as well."""
+    avoid: Mapping[str, Reason] = field(default_factory=dict)
+    """Names of the backends that should not come first now, each with the reason."""
     draw: float = 0.0
     """A random number in [0, 1), used by weighted shares only."""
 
@@ -57,11 +68,16 @@ class PlannedAttempt:
 
     backend: Backend
     reason: Reason
+    doubt: Condition | None = None
+    """The confidence in the local reply at which this backend takes over."""
+    hedge: bool = False
+    """Whether it may be started beside the attempt before it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Attempts in order; each is made only if the one before it failed before its first token."""
+    """Attempts in order; each is made only if the one before it failed before its first token, or
+    was doubted, or is late and this one may be started beside it."""
 
     attempts: tuple[PlannedAttempt, ...] = field(default=())
 
@@ -82,26 +98,44 @@ def plan(model: str, signals: Signals, rules: Rules, state: State) -> Plan:
     """Decide which backends are tried for a request, and in which order.
 
     The first place goes, in this order of precedence, to the backend that ``model`` names, to the
-    target of the matching rule, to the default strategy. Every other usable backend follows as a
-    fallback: the configured fallback target first, then the order of preference, and at the end
-    those that wait for ``all_other_models_failed``.
+    target of the rule for complex queries, to a backend whose trigger says that the query is
+    complex, to the target of the rule for simple queries, to the default strategy. Every other
+    usable backend follows as a fallback: the configured fallback target first, then the order of
+    preference, and at the end those that wait for ``all_other_models_failed``.
 
     A backend whose circuit is open is left out, unless all are open: then all are used, because
-    an answer is possible only there.
+    an answer is possible only there. One that is being restarted is always left out. One to be
+    avoided gives its first place to the next.
     """
     usable = rules.backends if rules.hybrid else _of_tier(rules.backends, Tier.LOCAL)
     open_circuits = {backend.name for backend in usable} & state.blocked
     if len(open_circuits) == len(usable):
-        open_circuits = set()
+        open_circuits &= state.drained
     wanted, reason = _wanted(model, signals, rules, usable, state.draw)
     order = [b for b in _order(wanted, rules, usable) if b.name not in open_circuits]
     if not order:
         return Plan()
     first_reason = _first_reason(order[0], wanted, reason, open_circuits)
+    if first_reason is not Reason.NAMED_MODEL and order[0].name in state.avoid:
+        # Sorting is stable: where all are to be avoided, or last resorts, nothing moves.
+        avoided = order[0]
+        order.sort(key=lambda b: b.name in state.avoid or LAST_RESORT in b.triggers)
+        if order[0] is not avoided:
+            first_reason = state.avoid[avoided.name]
+    doubted = first_reason in _DOUBTED and order[0].tier is Tier.LOCAL
+    raced = order[0].tier is Tier.LOCAL and first_reason is not Reason.NAMED_MODEL
     return Plan(
         (
             PlannedAttempt(order[0], first_reason),
-            *(PlannedAttempt(backend, _later_reason(backend)) for backend in order[1:]),
+            *(
+                PlannedAttempt(
+                    backend,
+                    _later_reason(backend),
+                    _doubt(backend, rules) if doubted else None,
+                    raced and backend.tier is Tier.REMOTE and LAST_RESORT not in backend.triggers,
+                )
+                for backend in order[1:]
+            ),
         )
     )
 
@@ -116,6 +150,24 @@ def reason_after(planned: PlannedAttempt, failed: Backend, error_type: ErrorType
     if late and failed.tier is Tier.LOCAL and LOCAL_TIMEOUT in planned.backend.triggers:
         return Reason.LOCAL_TIMEOUT
     return Reason.FAILOVER
+
+
+_DOUBTED = frozenset({Reason.DEFAULT_LOCAL, Reason.WEIGHTED_SHARE})
+"""Why a local reply's confidence is looked at: not for simple queries, nor where it was asked for
+by name."""
+
+
+def _doubt(backend: Backend, rules: Rules) -> Condition | None:
+    """Return the confidence at which ``backend`` takes over, if it does at all."""
+    if backend.tier is not Tier.REMOTE or LAST_RESORT in backend.triggers:
+        return None
+    if any(_condition(each, CONFIDENCE) for each in rules.backends):
+        return _condition(backend, CONFIDENCE)
+    return rules.doubt
+
+
+def _condition(backend: Backend, name: str) -> Condition | None:
+    return next((condition for condition in backend.conditions if condition.name == name), None)
 
 
 def _of_tier(backends: Sequence[Backend], tier: Tier) -> tuple[Backend, ...]:
@@ -140,15 +192,24 @@ def _wanted(
     named = pinned(model, usable)
     if named is not None:
         return (named,), Reason.NAMED_MODEL
+    capable = tuple(
+        backend
+        for backend in usable
+        if (condition := _condition(backend, COMPLEXITY)) and condition.holds(signals.complexity)
+    )
     if signals.query_class is QueryClass.COMPLEX:
-        return _target(rules.complex_target, usable), Reason.RULE_COMPLEX
-    if signals.query_class is QueryClass.SIMPLE:
-        return _target(rules.simple_target, usable), Reason.RULE_SIMPLE
-    if rules.weighted:
+        found = _target(rules.complex_target, usable), Reason.RULE_COMPLEX
+    elif capable:
+        found = capable, Reason.HIGH_COMPLEXITY
+    elif signals.query_class is QueryClass.SIMPLE:
+        found = _target(rules.simple_target, usable), Reason.RULE_SIMPLE
+    elif rules.weighted:
         drawn = _draw(usable, draw)
-        return ((drawn,) if drawn else ()), Reason.WEIGHTED_SHARE
-    first = _default_backends(rules.first_try, usable)
-    return first, _default_reason(first)
+        found = ((drawn,) if drawn else ()), Reason.WEIGHTED_SHARE
+    else:
+        first = _default_backends(rules.first_try, usable)
+        found = first, _default_reason(first)
+    return found
 
 
 def _default_backends(target: str, usable: Sequence[Backend]) -> tuple[Backend, ...]:

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import re2
 
 from firsttoken.core.errors import UserError
+from firsttoken.language import complexity
 
 WINDOW_CHARS = 2048
 """Characters of the last user message that are searched: a bound on the work of one request."""
@@ -28,9 +29,14 @@ class QueryClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Signals:
-    """Signals of one request. ``query_class`` is None where no pattern matched."""
+    """Signals of one request."""
 
     query_class: QueryClass | None = None
+    """None where no pattern matched."""
+    complexity: float = 0.0
+    """In [0, 1]: see :mod:`firsttoken.language.complexity`."""
+    prompt_chars: int = 0
+    """Characters of all messages: the length of the prompt as far as it is known here."""
 
 
 class _Searcher(Protocol):
@@ -63,22 +69,31 @@ def compile_patterns(simple: Sequence[str], complex_: Sequence[str]) -> Patterns
 def read(messages: Sequence[Mapping[str, Any]], patterns: Patterns) -> Signals:
     """Return the signals of a conversation; complex beats simple."""
     text = last_user_text(messages)[:WINDOW_CHARS]
+    return Signals(_class(text, patterns), complexity.score(text), _length(messages))
+
+
+def _class(text: str, patterns: Patterns) -> QueryClass | None:
     if patterns.complex is not None and patterns.complex.search(text) is not None:
-        return Signals(QueryClass.COMPLEX)
+        return QueryClass.COMPLEX
     if patterns.simple is not None and patterns.simple.search(text) is not None:
-        return Signals(QueryClass.SIMPLE)
-    return Signals()
+        return QueryClass.SIMPLE
+    return None
+
+
+def _length(messages: Sequence[Mapping[str, Any]]) -> int:
+    return sum(len(text_of(message.get("content"))) for message in messages)
 
 
 def last_user_text(messages: Sequence[Mapping[str, Any]]) -> str:
     """Return the text of the last user message, its text parts joined; empty if there is none."""
     for message in reversed(messages):
         if message.get("role") == "user":
-            return _text(message.get("content"))
+            return text_of(message.get("content"))
     return ""
 
 
-def _text(content: object) -> str:
+def text_of(content: object) -> str:
+    """Return the text of a content, its text parts joined."""
     if isinstance(content, str):
         return content
     if not isinstance(content, list):

@@ -11,11 +11,14 @@ import pytest
 import uvicorn
 from prometheus_client.parser import text_string_to_metric_families
 
+from firsttoken.core.settings import conditions
 from firsttoken.core.settings.backend import Backend
+from firsttoken.core.settings.own import Hedging
 from firsttoken.core.words import Tier
-from router.app import create_app
+from router.app import Router, create_app
 from router.backends.requests import ReplyOptions
-from router.config import Limits, RouterConfig
+from router.config import Health, Limits, RouterConfig
+from router.gate import ConfidenceRules
 from router.health.breaker import BreakerRules
 from router.policy.plan import Rules
 from router.policy.signals import compile_patterns
@@ -39,7 +42,10 @@ def backend(name: str, url: str = "http://127.0.0.1:9", **changes: Any) -> Backe
         "dialect": "openai",
         "model": f"{name}-model",
         "first_token_timeout_s": DEADLINE_S,
+        "slots": 64,
     }
+    triggers = changes.get("triggers", ())
+    values["conditions"] = tuple(conditions.parse(each, conditions.TRIGGERS) for each in triggers)
     return Backend(**(values | changes))
 
 
@@ -57,6 +63,7 @@ class Running:
     http: httpx.AsyncClient
     local: Upstream
     cloud: Upstream
+    router: Router | None = None
 
     async def ask(self, text: str = "tell me more", **fields: Any) -> httpx.Response:
         headers = fields.pop("headers", None)
@@ -115,10 +122,14 @@ async def start() -> AsyncIterator[Start]:
                 "rules": Rules(backends, **changes.pop("rules", {})),
                 "patterns": PATTERNS,
                 "options": {"local": ReplyOptions(max_tokens=64, temperature=0.7, top_p=0.9)},
-                "breaker": BreakerRules(failures=1000),
+                "breaker": BreakerRules(failures=1000, least_attempts=1000),
+                "health": Health(active=False),
+                "hedging": Hedging(enable=False),
+                "confidence": ConfidenceRules(tokens=0),
                 "limits": Limits(body_bytes=20_000, body_seconds=0.3),
             }
             config = RouterConfig(**(values | changes))
+            router = Router(config)
             settings: dict[str, Any] = {
                 "http": LimitedProtocol,
                 "log_level": "critical",
@@ -127,7 +138,7 @@ async def start() -> AsyncIterator[Start]:
                 "server_header": False,
                 "port": 0,
             }
-            server = uvicorn.Server(uvicorn.Config(create_app(config), **settings))
+            server = uvicorn.Server(uvicorn.Config(create_app(router), **settings))
             # The steps of Server.serve without its signal handlers, its ticks and its drain.
             server.config.load()
             server.lifespan = server.config.lifespan_class(server.config)
@@ -137,6 +148,6 @@ async def start() -> AsyncIterator[Start]:
             port = server.servers[0].sockets[0].getsockname()[1]
             url = f"http://127.0.0.1:{port}"
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=10))
-            return Running(url, http, near, far)
+            return Running(url, http, near, far, router)
 
         yield begin

@@ -38,15 +38,23 @@ def _run(*arguments: str) -> str:
 
 
 def test_the_decision_is_shown_without_calling_anybody(config: str) -> None:
-    assert _run("帮我写代码", "--config", config).splitlines() == [
-        "query class: complex",
-        "first: cloud (remote, big), rule_complex",
-        "then: local (local, small), failover",
+    shown = _run("帮我写代码", "--config", config).splitlines()
+    assert shown[0] == "query class  complex"
+    assert shown[1].startswith("complexity   0.")
+    assert shown[-2:] == [
+        "first        cloud (remote, big): rule_complex",
+        "then         local (local, small): failover",
     ]
-    assert "neither simple nor complex" in _run("this", "--config", config)
+    shown = _run("who are you", "--system", "Be kind.", "--config", config).splitlines()
+    assert shown[0] == "query class  neither simple nor complex"
+    assert shown[2] == "prompt       19 characters"
+    assert "local_model_confidence < 0.8" in shown[-1]
+    assert "none: the answer depends on the moment" in _run("现在几点", "--config", config)
 
 
 def test_json_and_a_named_model(config: str) -> None:
     told = json.loads(_run("hi", "--config", config, "--model", "big", "--json"))
     assert told["query_class"] == "simple"
-    assert told["attempts"][0] == {"backend": "cloud", "tier": "remote", "reason": "named_model"}
+    first = told["attempts"][0]
+    assert (first["backend"], first["tier"], first["reason"]) == ("cloud", "remote", "named_model")
+    assert 0 <= told["complexity"]["score"] <= 1

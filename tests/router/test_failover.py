@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from firsttoken.core.words import ErrorType
-from tests.router.conftest import DEADLINE_S, Start, backend
+from tests.router.conftest import DEADLINE_S, Start, backend, chat
 from tests.router.upstream import (
     DONE,
     FINISH,
@@ -256,10 +256,33 @@ async def test_tokens_that_come_in_time_are_never_a_stall(start: Start) -> None:
 async def test_an_error_that_the_backend_reports_in_its_stream_is_not_repeated(
     start: Start,
 ) -> None:
-    router = await start(local=then_end(delta("a"), ERROR_IN_200))
-    reply = await router.ask()
-    assert reply.content == delta("a") + ERROR_IN_200
+    arrived = asyncio.Event()
+
+    async def fails_later(call: Call) -> None:
+        await call.head()
+        await call.chunk(delta("a"))
+        await arrived.wait()
+        await call.chunk(ERROR_IN_200)
+        await call.last_chunk()
+
+    router = await start(local=fails_later)
+    got = b""
+    async with router.http.stream("POST", "/v1/chat/completions", json=chat()) as reply:
+        async for piece in reply.aiter_raw():
+            got += piece
+            arrived.set()
+    assert got == delta("a") + ERROR_IN_200
     assert (await router.settled(1))[0]["outcome"] == "error"
+
+
+async def test_an_error_that_comes_along_with_the_first_token_moves_the_request(
+    start: Start,
+) -> None:
+    router = await start(local=then_end(delta("a") + ERROR_IN_200))
+    reply = await router.ask()
+    assert b"far" in reply.content
+    assert delta("a") not in reply.content
+    assert (await router.settled(1))[0]["outcome"] == "success"
 
 
 async def test_a_proper_end_without_a_token_is_an_answer(start: Start) -> None:

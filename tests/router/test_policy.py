@@ -90,7 +90,8 @@ def test_word_boundaries_keep_groups_classes_and_escapes_whole() -> None:
 
 
 def test_no_patterns_and_bad_patterns() -> None:
-    assert signals.read([{"role": "user", "content": "hi"}], compile_patterns([], [])) == Signals()
+    found = signals.read([{"role": "user", "content": "hi"}], compile_patterns([], []))
+    assert found.query_class is None
     with pytest.raises(
         UserError, match=r"complex_queries\.patterns: '\(' is no regular expression"
     ):
@@ -189,6 +190,7 @@ def test_the_reason_of_a_later_attempt_tells_what_went_before() -> None:
 
 
 TRIGGERS = st.sampled_from([(), ("query_complexity > 0.7",), ("all_other_models_failed",)])
+NAMES = st.sampled_from([f"b{number}" for number in range(5)])
 TARGETS = st.sampled_from(["local_model", "remote_models", "b0", "b1", "nobody"])
 
 
@@ -206,23 +208,32 @@ def rules(draw: st.DrawFn) -> Rules:
     )
     return Rules(
         backends,
-        draw(st.booleans()),
-        draw(st.booleans()),
-        *(draw(TARGETS) for _ in range(4)),
+        hybrid=draw(st.booleans()),
+        weighted=draw(st.booleans()),
+        simple_target=draw(TARGETS),
+        complex_target=draw(TARGETS),
+        first_try=draw(TARGETS),
+        fallback=draw(TARGETS),
     )
 
 
 @given(
     rules(),
     st.sampled_from(["auto", "b0", "b1-model"]),
-    st.sampled_from([Signals(), SIMPLE, COMPLEX]),
-    st.sets(st.sampled_from([f"b{number}" for number in range(5)])),
+    st.sampled_from([Signals(), SIMPLE, COMPLEX, Signals(complexity=0.9)]),
+    st.sets(NAMES),
+    st.dictionaries(NAMES, st.sampled_from([Reason.LOCAL_SLOW, Reason.QUEUE_FULL]), max_size=2),
     st.floats(0, 1, exclude_max=True),
 )
 def test_every_plan_is_sound(
-    rules: Rules, model: str, found: Signals, blocked: set[str], draw: float
+    rules: Rules,
+    model: str,
+    found: Signals,
+    blocked: set[str],
+    avoid: dict[str, Reason],
+    draw: float,
 ) -> None:
-    state = State(frozenset(blocked), draw)
+    state = State(frozenset(blocked), frozenset(), avoid, draw)
     chosen = plan(model, found, rules, state)
     assert chosen == plan(model, found, rules, state)
     names = [each.backend.name for each in chosen.attempts]
@@ -231,10 +242,16 @@ def test_every_plan_is_sound(
     # Everybody who is up exactly once; everybody at all if nobody is.
     assert sorted(names) == sorted(up or [b.name for b in usable])
     for each in chosen.attempts[1:]:
+        last_resort = "all_other_models_failed" in each.backend.triggers
+        assert not (last_resort and (each.hedge or each.doubt))
         assert each.reason in {Reason.FAILOVER, Reason.ALL_OTHERS_FAILED}
     if names:
         first = chosen.attempts[0]
         if first.reason is Reason.DEFAULT_LOCAL:
             assert first.backend.tier is Tier.LOCAL
+        assert first.doubt is None
+        assert not first.hedge
+        if first.reason in {Reason.LOCAL_SLOW, Reason.QUEUE_FULL}:
+            assert first.backend.name not in avoid
         if first.reason is Reason.NAMED_MODEL:
             assert model in {first.backend.name, first.backend.model}

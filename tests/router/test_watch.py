@@ -16,12 +16,12 @@ from typing import Any
 import psutil
 import pytest
 
+from exporter import engine_memory
+from exporter.engine_cpu import CpuMeter, listener, loopback_port
+from exporter.engine_memory import memory_share
 from firsttoken.core.catalogue import CircuitState, Mode
 from firsttoken.core.words import ErrorType, Tier
-from router.health import memory
 from router.health.breaker import BreakerRules
-from router.health.cpu import CpuMeter, listener, loopback_port
-from router.health.memory import memory_share
 from router.health.modes import ModeState
 from router.health.monitor import Monitor
 from router.health.probes import LocalProbe
@@ -414,5 +414,5 @@ async def test_failed_requests_and_probes_meet_in_one_circuit() -> None:
     rig.watch.tick()
     assert rig.watch.state.mode is Mode.REMOTE_ONLY
     assert not rig.monitor.dead("local")
-    assert memory.memory_share(()) is None
+    assert engine_memory.memory_share(()) is None
     await rig.monitor.aclose()

@@ -122,7 +122,11 @@ class Upstream:
             keep = True
             while keep:
                 head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                lines = head.split("\r\n")[1:]
+                first, *lines = head.split("\r\n")
+                if first.startswith("GET "):
+                    # What the router asks about the backend itself is no call of a client.
+                    writer.write(b"HTTP/1.1 404 X\r\ncontent-length: 0\r\n\r\n")
+                    continue
                 pairs = (line.partition(":") for line in lines if line)
                 headers = {name.lower(): value.strip() for name, _, value in pairs}
                 body = await reader.readexactly(int(headers.get("content-length", 0)))

@@ -1,6 +1,6 @@
 """The complexity score: how well it tells the labelled queries apart, and what it may depend on.
 
-``python -m tests.router.test_complexity`` prints the figures of ``docs/query-complexity.md``.
+``python -m tests.language.test_complexity`` prints the figures of ``docs/query-complexity.md``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.policy.complexity import BASE, FEATURES, WINDOW_CHARS, explain, score
+from firsttoken.language.complexity import BASE, FEATURES, WINDOW_CHARS, explain, score
 
 DATA = Path(__file__).parent / "data" / "complexity.tsv"
 THRESHOLD = 0.7

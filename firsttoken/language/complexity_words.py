@@ -1,4 +1,4 @@
-"""The words in which ``router.policy.complexity`` reads its features, in Chinese and English.
+"""The words in which ``firsttoken.language.complexity`` reads its features, in Chinese and English.
 
 Separated by ``|`` or the end of a line, folded as texts are: lower case, no apostrophes. Latin
 words are whole words, Chinese ones are found anywhere, and ``*`` stands for any ending.

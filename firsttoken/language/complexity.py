@@ -16,7 +16,7 @@ from operator import add
 
 import re2
 
-from router.policy.complexity_words import LISTS
+from firsttoken.language.complexity_words import LISTS
 
 WINDOW_CHARS = 2048
 """Characters of a text that are looked at: a bound on the work of one request."""

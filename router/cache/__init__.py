@@ -1,0 +1,1 @@
+"""Answers given before: the caches that stand before any backend."""
