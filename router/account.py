@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from firsttoken.core.catalogue import NO_BACKEND, TokenType
+from firsttoken.core.catalogue import NO_BACKEND, CacheAnswer, HedgeResult, TokenType
 from firsttoken.core.clock import NS_PER_S, NowNs, milliseconds
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
@@ -17,10 +17,15 @@ from router.backends.faults import Fault
 from router.ledger import Ledger
 from router.meters import Meters
 from router.policy.plan import Plan
-from router.policy.signals import QueryClass
+from router.policy.signals import Signals
 
 KEPT_ATTEMPTS = 20_000
 KEPT_DECISIONS = 1_000
+
+_CACHE_REASONS = {
+    CacheAnswer.EXACT: Reason.CACHE_EXACT,
+    CacheAnswer.SEMANTIC: Reason.CACHE_SEMANTIC,
+}
 
 
 @dataclass(slots=True)
@@ -46,6 +51,24 @@ class AttemptRecord:
     hedged: bool = False
     committed: bool = False
 
+    @property
+    def first_token_s(self) -> float | None:
+        """Seconds from asking the backend, so without the wait for a slot, to its first token."""
+        if self.first_token_ns is None:
+            return None
+        return (self.first_token_ns - self.started_ns) / NS_PER_S - (self.queue_ms or 0.0) / 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Counterfactual:
+    """What another backend would have been expected to give."""
+
+    backend: str
+    ttft_ms: float | None
+    """The median of its own first tokens for prompts of this length; None: not known yet."""
+    cost_usd: float | None
+    """For as many tokens as were used; None where the backend did not count them."""
+
 
 @dataclass(slots=True)
 class DecisionRecord:
@@ -56,8 +79,12 @@ class DecisionRecord:
     model: str
     """The name asked for, as the metric label has it."""
     stream: bool
-    query_class: QueryClass | None = None
+    signals: Signals | None = None
+    cache: CacheAnswer = CacheAnswer.BYPASS
     plan: list[dict[str, str]] = field(default_factory=list)
+    hedge: HedgeResult | None = None
+    confidence: float | None = None
+    """Of the first tokens of the local reply, where they were asked for it; in [0, 1]."""
     attempts: int = 0
     tier: Tier = Tier.NONE
     backend: str = NO_BACKEND
@@ -66,6 +93,11 @@ class DecisionRecord:
     error_type: ErrorType | None = None
     ttft_ms: float | None = None
     duration_ms: float | None = None
+    cost_usd: float | None = None
+    instead: list[Counterfactual] = field(default_factory=list)
+    """What the backends that were not used would have been expected to give."""
+    text: str | None = None
+    """Of the last user message, only where the settings ask for it."""
 
 
 class Books:
@@ -115,18 +147,30 @@ class Account:
         ended_ns = self._books.now_ns()
         for record in tuple(self._open.values()):
             self._close(record, outcome, error_type)
-        decision, backend = self.decision, self._served_by
+        decision = self.decision
         decision.outcome, decision.error_type = outcome, error_type
         decision.duration_ms = milliseconds(self.accepted_ns, ended_ns)
-        tier = backend.tier if backend else Tier.NONE
-        name, model = (backend.name, backend.model) if backend else (NO_BACKEND, decision.model)
+        tier, name, model = self._served()
         self._meters.requests(tier, name, model, outcome).inc()
         self._meters.duration(tier, outcome).observe((ended_ns - self.accepted_ns) / NS_PER_S)
         self._books.decisions.add(decision)
 
-    def planned(self, plan: Plan, query_class: QueryClass | None) -> None:
+    def now_ns(self) -> int:
+        """Return the time on the clock of the account's stamps."""
+        return self._books.now_ns()
+
+    def looked_up(self, answer: CacheAnswer) -> None:
+        """Note what the caches had; a hit is what serves the request."""
+        decision = self.decision
+        decision.cache = answer
+        reason = _CACHE_REASONS.get(answer)
+        if reason is not None:
+            decision.tier, decision.reason = Tier.CACHE, reason
+            self._meters.decisions(Tier.CACHE, reason).inc()
+
+    def planned(self, plan: Plan, signals: Signals) -> None:
         """Note the plan."""
-        self.decision.query_class = query_class
+        self.decision.signals = signals
         self.decision.plan = [
             {"backend": each.backend.name, "reason": each.reason} for each in plan.attempts
         ]
@@ -149,6 +193,21 @@ class Account:
         """Close an attempt that failed before its first token."""
         self._close(record, fault.outcome, fault.error_type)
 
+    def dropped(self, record: AttemptRecord) -> None:
+        """Close an attempt that was given up because another one serves the request."""
+        self._close(record, Outcome.CANCELLED, None)
+
+    def queued(self, record: AttemptRecord, granted_ns: int) -> None:
+        """Note how long an attempt waited for a slot."""
+        wait_ns = granted_ns - record.started_ns
+        record.queue_ms = milliseconds(0, wait_ns)
+        self._meters.queue(record.backend).observe(wait_ns / NS_PER_S)
+
+    def hedged(self, result: HedgeResult) -> None:
+        """Note what became of a second attempt that was started beside the first."""
+        self.decision.hedge = result
+        self._meters.hedges(result).inc()
+
     def fell_back(self, failed: Backend, to: Backend, error_type: ErrorType) -> None:
         """Note that the next backend is asked."""
         self._meters.fallbacks(failed.name, to.name, error_type).inc()
@@ -159,18 +218,17 @@ class Account:
         self._served_by = backend
         decision = self.decision
         decision.tier, decision.backend, decision.reason = backend.tier, backend.name, reason
-        if decision.stream and record.first_token_ns is not None:
-            seconds = (record.first_token_ns - record.started_ns) / NS_PER_S
+        seconds = record.first_token_s
+        if decision.stream and seconds is not None:
             self._meters.backend_ttft(backend.name, backend.model).observe(seconds)
 
     def delivered(self) -> None:
         """Note that the first token was handed to the client now."""
-        backend = self._served_by
-        if backend is None or not self.decision.stream:
+        if not self.decision.stream:
             return
         ttft_ns = self._books.now_ns() - self.accepted_ns
         self.decision.ttft_ms = milliseconds(0, ttft_ns)
-        self._meters.ttft(backend.tier, backend.name, backend.model).observe(ttft_ns / NS_PER_S)
+        self._meters.ttft(*self._served()).observe(ttft_ns / NS_PER_S)
 
     def told(
         self,
@@ -190,6 +248,10 @@ class Account:
         if usage is None or backend is None:
             return
         record.prompt_tokens, record.cached_tokens = usage.prompt_tokens, usage.cached_tokens
+        cost_usd = cost_of(usage, backend)
+        if cost_usd is not None:
+            self.decision.cost_usd = cost_usd
+            self._meters.cost(backend.name).inc(cost_usd)
         for kind, count in (
             (TokenType.INPUT, usage.prompt_tokens),
             (TokenType.OUTPUT, usage.output_tokens),
@@ -207,6 +269,13 @@ class Account:
         """Say how the request ended."""
         self._ending = (outcome, error_type)
 
+    def _served(self) -> tuple[Tier, str, str]:
+        """Return the labels of whoever served the request: tier, backend, model."""
+        backend, decision = self._served_by, self.decision
+        if backend is None:
+            return decision.tier, NO_BACKEND, decision.model
+        return backend.tier, backend.name, backend.model
+
     def _close(self, record: AttemptRecord, outcome: Outcome, error_type: ErrorType | None) -> None:
         del self._open[id(record)]
         record.ended_ns = self._books.now_ns()
@@ -216,6 +285,14 @@ class Account:
         if error_type is not None:
             self._meters.errors(record.backend, error_type).inc()
         self._books.attempts.add(record)
+
+
+def cost_of(usage: Usage, backend: Backend) -> float | None:
+    """Return the fee of a reply in US dollars: its tokens, in and out, by the configured price;
+    None where the tokens were not counted."""
+    if usage.prompt_tokens is None or usage.output_tokens is None:
+        return None
+    return (usage.prompt_tokens + usage.output_tokens) / 1000 * backend.price_per_1k_tokens
 
 
 def _unsaid(kind: type[BaseException] | None) -> tuple[Outcome, ErrorType | None]:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from exporter.engine_cpu import loopback_port
 from firsttoken.core.errors import UserError
 from firsttoken.core.settings import Settings
 from firsttoken.core.settings.backend import Backend
+from firsttoken.core.settings.conditions import TRIGGERS, Condition, parse
+from firsttoken.core.settings.guide import CachingStrategy
+from firsttoken.core.settings.own import Admission, Hedging, Recovery
 from firsttoken.core.words import Tier
+from firsttoken.engines.adapters import Adapter, of_settings
+from firsttoken.engines.options import usable_threads
 from router.backends.requests import ReplyOptions
-from router.health.breaker import FIRST_COOL_DOWN_S, BreakerRules
-from router.policy.plan import Rules
+from router.gate import ConfidenceRules
+from router.health.breaker import BreakerRules
+from router.health.modes import ModeRules, mode_rules
+from router.policy.plan import CONFIDENCE, Rules
 from router.policy.signals import Patterns, compile_patterns
-
-SPOKEN_DIALECTS = frozenset({"openai"})
-"""Dialects in which backends can be asked. A backend that names none is taken to speak OpenAI's,
-which every engine of the guide serves under ``/v1``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,21 @@ class Limits:
     """For the whole body to arrive."""
     in_flight: int = 256
     """Requests served at once; more are rejected."""
+    keep_texts: bool = False
+    """Whether the decision log holds what users said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """When the local backend is probed."""
+
+    endpoint: str | None = None
+    """None: the path of the backend's dialect."""
+    interval_s: float = 30.0
+    timeout_s: float = 5.0
+    retries: int = 3
+    active: bool = True
+    """Whether it is probed while no request has failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +58,36 @@ class RouterConfig:
     options: Mapping[str, ReplyOptions] = field(default_factory=dict)
     """By backend: caps and defaults of its replies."""
     breaker: BreakerRules = field(default_factory=BreakerRules)
-    probe_timeout_s: float = 5.0
+    health: Health = field(default_factory=Health)
+    modes: ModeRules = field(default_factory=ModeRules)
+    recovery: Recovery = field(default_factory=Recovery)
+    adapter: Adapter | None = None
+    """Restarts the local engine; None where nothing does."""
+    hedging: Hedging = field(default_factory=Hedging)
+    confidence: ConfidenceRules = field(default_factory=ConfidenceRules)
+    admission: Admission = field(default_factory=Admission)
+    caching: CachingStrategy = field(default_factory=CachingStrategy)
+    preload: bool = False
+    """Whether a local backend makes one token before the first user comes."""
     limits: Limits = field(default_factory=Limits)
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Keys that clients may present; empty: none is asked for."""
 
 
-def from_settings(settings: Settings) -> RouterConfig:
-    """Read the router's part of the settings.
+def from_settings(settings: Settings, engine: Adapter | None = None) -> RouterConfig:
+    """Read the router's part of the settings; ``engine`` is the one that this process started.
 
     Raises:
-        UserError: no backend is enabled, one speaks a dialect that the router does not, or a
-            pattern cannot be compiled.
+        UserError: no backend is enabled, a pattern cannot be compiled, or the recovery asks for
+            an engine of this process and there is none.
     """
     backends = tuple(backend for backend in settings.backends() if backend.enabled)
     _check(backends, hybrid=settings.hybrid_mode)
     routing, logic = settings.llm_routing, settings.routing_logic
     health = settings.health_check.local_model
+    threshold = logic.default_strategy.confidence_threshold
+    options = {backend.name: _options(backend, settings) for backend in backends}
+    local = next((each for each in backends if each.tier is Tier.LOCAL), None)
     return RouterConfig(
         rules=Rules(
             backends=backends,
@@ -65,20 +97,38 @@ def from_settings(settings: Settings) -> RouterConfig:
             complex_target=logic.complex_queries.route_to,
             first_try=logic.default_strategy.first_try,
             fallback=logic.default_strategy.fallback,
+            doubt=_doubt(threshold),
         ),
         patterns=compile_patterns(logic.simple_queries.patterns, logic.complex_queries.patterns),
-        options={backend.name: _options(backend, settings) for backend in backends},
-        breaker=BreakerRules(
-            failures=health.retries,
-            first_cool_down_s=min(FIRST_COOL_DOWN_S, health.interval),
-            longest_cool_down_s=health.interval,
+        options=options,
+        breaker=BreakerRules.of_probes(health.retries, health.interval, health.timeout),
+        health=Health(
+            health.endpoint,
+            health.interval,
+            health.timeout,
+            health.retries,
         ),
-        probe_timeout_s=health.timeout,
+        modes=mode_rules(settings.health_check.fallback_strategy, hybrid=settings.hybrid_mode),
+        recovery=settings.recovery,
+        adapter=of_settings(
+            settings, engine=engine, options=options[local.name].loading if local else None
+        ),
+        hedging=settings.hedging,
+        confidence=ConfidenceRules(settings.confidence.tokens, settings.confidence.budget),
+        admission=settings.admission,
+        caching=settings.caching_strategy,
+        preload=settings.local_optimization.model_loading.preload,
         limits=Limits(
-            body_bytes=settings.server.max_body_bytes, in_flight=settings.server.max_concurrency
+            body_bytes=settings.server.max_body_bytes,
+            in_flight=settings.server.max_concurrency,
+            keep_texts=settings.server.keep_texts,
         ),
         api_keys=settings.client_keys(),
     )
+
+
+def _doubt(threshold: float) -> Condition:
+    return parse(f"{CONFIDENCE} < {threshold:g}", TRIGGERS)
 
 
 def _check(backends: tuple[Backend, ...], *, hybrid: bool) -> None:
@@ -89,17 +139,25 @@ def _check(backends: tuple[Backend, ...], *, hybrid: bool) -> None:
         )
     if not hybrid and not any(backend.tier is Tier.LOCAL for backend in backends):
         raise UserError("llm_routing: hybrid mode is off and there is no local_model to serve")
-    for backend in backends:
-        if backend.dialect is not None and backend.dialect not in SPOKEN_DIALECTS:
-            raise UserError(
-                f"llm_routing: backend {backend.name} has dialect: {backend.dialect}, but backends "
-                f"can be asked in {', '.join(sorted(SPOKEN_DIALECTS))} only; the same server "
-                "serves it under /v1"
-            )
 
 
 def _options(backend: Backend, settings: Settings) -> ReplyOptions:
     if backend.tier is not Tier.LOCAL:
         return ReplyOptions(max_tokens=backend.max_tokens)
-    inference = settings.local_optimization.inference
-    return ReplyOptions(backend.max_tokens, inference.temperature, inference.top_p)
+    options = settings.local_optimization
+    inference, loading = options.inference, options.model_loading
+    threads = inference.num_thread
+    if loopback_port(backend.base_url) is not None:
+        threads = usable_threads(threads)
+    return ReplyOptions(
+        backend.max_tokens,
+        inference.temperature,
+        inference.top_p,
+        loading.keep_alive,
+        {
+            "num_ctx": loading.num_ctx,
+            "num_gpu": inference.num_gpu,
+            "num_thread": threads,
+            "use_mmap": options.memory.mmap,
+        },
+    )

@@ -1,99 +1,100 @@
 """The commit gate: the only place where a request may move from one backend to another.
 
-An attempt is tried, its bytes are read and held back until its first token, and only then is the
-request committed to it. Whatever goes wrong before that is invisible to the client: the next
-attempt of the plan begins at once. The deadline runs from the start of an attempt to its first
-token; headers, role-only frames, pings and comments do not extend it.
+The attempts of a plan are made one after the other, and what they say is held back until one has
+reached its first token; only then is the request committed to it. Whatever goes wrong before that
+is invisible to the client: the next attempt begins at once. A local attempt that is late is raced
+by the next one (a hedge); one whose first tokens look unsure gives way to the backend that asked
+for such replies. Whoever does not win is cancelled at its backend, and counted.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from firsttoken.core.clock import NowNs
+from firsttoken.core.catalogue import HedgeResult
+from firsttoken.core.clock import NS_PER_S, NowNs
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import ErrorType, Reason
-from firsttoken.wire import faults
-from firsttoken.wire.dialect import ChatRequest, Dialect, RequestError
-from firsttoken.wire.events import End, Event, Failure, is_token
+from firsttoken.wire.dialect import ChatRequest
+from firsttoken.wire.events import Probabilities
 from router.account import Account, AttemptRecord
+from router.attempt import Asker, AttemptFailed, Opened
 from router.backends.faults import Fault
-from router.backends.requests import ReplyOptions, build_call, for_backend
-from router.backends.transport import Reply, Transport, TransportError
-from router.health.monitor import Monitor
-from router.policy.plan import Plan, reason_after
+from router.confidence import Confidence
+from router.hedging import Budget, hedge_delay_s
+from router.policy.plan import Plan, PlannedAttempt, reason_after
+from router.policy.prediction import FirstTokenTimes
 
-HELD_BYTES = 262_144
-"""Bytes held back at most before the first token."""
-
-WHOLE_REPLY_BYTES = 16_777_216
-"""Size at most of a reply that is not streamed."""
-
-ERROR_BODY_BYTES = 65_536
-"""Bytes read at most of an error reply."""
+_MOST_IN_ROOM = 0.75
+"""Share of the budget that the first token may be expected to take where more are then held."""
 
 
-class AttemptFailed(Exception):  # noqa: N818 - an attempt that failed is expected, not an error
-    """An attempt ended before its first token."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(fault.message)
-        self.fault = fault
-
-
-@dataclass(slots=True)
-class Opened:
-    """An attempt to which the request is committed: its reply, and what was read of it so far."""
-
-    backend: Backend
-    reason: Reason
-    record: AttemptRecord
-    reply: Reply
-    held: bytes
-    """Bytes of the reply read so far, the first token among them; all of them if not streamed."""
-    events: Sequence[Event] = field(default=())
-    """Of a reply that is not streamed: everything it says."""
+_NOBODY = Fault(ErrorType.OVERLOADED, "no backend is available")
 
 
 @dataclass(frozen=True, slots=True)
+class ConfidenceRules:
+    """When the first tokens of a local reply are looked at before they are handed on."""
+
+    tokens: int = 3
+    """How many; each costs one step of the engine. 0: never."""
+    budget_s: float = 0.4
+    """Seconds from the request within which they may be held back."""
+
+
+@dataclass(slots=True)
 class Gate:
-    """Makes the attempts of a plan."""
+    """Makes the attempts of plans."""
 
-    transport: Transport
-    dialect: Dialect
-    """In which the backends are asked."""
-    options: Mapping[str, ReplyOptions]
-    monitor: Monitor
+    asker: Asker
+    failed: Callable[[Backend, ErrorType], None]
+    """Is told of each attempt that failed."""
+    times: Mapping[str, FirstTokenTimes]
+    """By backend: how long its first tokens take."""
+    hedging: bool
+    """Whether a second backend may be asked while the first is still silent."""
+    budget: Budget
+    confidence: ConfidenceRules
+    pressed: Callable[[str], bool]
+    """Whether a backend is known to be late before it is asked: full, not loaded, or out of CPU."""
     now_ns: NowNs
+    mute: set[str] = field(default_factory=set)
+    """Backends that cannot give probabilities."""
+    waiting: dict[int, AttemptRecord] = field(default_factory=dict)
+    """Attempts under way that have no first token yet, by identity."""
 
-    async def commit(self, plan: Plan, request: ChatRequest, account: Account) -> Opened | Fault:
-        """Try the attempts of ``plan`` in order; return the first that reaches a token.
+    async def commit(
+        self, plan: Plan, request: ChatRequest, prompt_chars: int, account: Account
+    ) -> Opened | Fault:
+        """Make the attempts of ``plan``; return the one that serves the request.
 
         Returns the fault of the last attempt where none does, or of the first that makes another
-        one pointless. The caller closes the reply.
+        one pointless. The caller closes what is returned.
         """
-        before: tuple[Backend, Fault] | None = None
-        for planned in plan.attempts:
-            backend, reason = planned.backend, planned.reason
-            if before is not None:
-                failed, fault = before
-                reason = reason_after(planned, failed, fault.error_type)
-                account.fell_back(failed, backend, fault.error_type)
-            record = account.start(backend)
+        self.budget.accepted()
+        race = _Race(self, plan, request, prompt_chars, account)
+        result: Opened | Fault | None = None
+        try:
             try:
-                opened = await self._attempt(backend, reason, request, record)
-            except AttemptFailed as failure:
-                before = (backend, failure.fault)
-                account.failed(record, failure.fault)
-                self.monitor.failed(backend.name, failure.fault.error_type)
-                if failure.fault.is_final:
-                    break
-                continue
-            account.committed(record, backend, reason)
-            return opened
-        return before[1] if before else Fault(ErrorType.OVERLOADED, "no backend is available")
+                result = await race.run()
+            finally:
+                await race.end(decided=result is not None)
+        except BaseException:
+            # The client may leave in the moment between the decision and the end of the losers.
+            if isinstance(result, Opened):
+                result.close()
+            raise
+        return result
+
+    def local_waits_s(self) -> Iterator[float]:
+        """Yield for how long each local attempt has been without its first token."""
+        now_ns = self.now_ns()
+        for record in self.waiting.values():
+            if record.backend in self.asker.admissions:
+                yield (now_ns - record.started_ns) / NS_PER_S
 
     async def probe(self, backend: Backend, timeout_s: float) -> bool:
         """Ask a backend for one token, apart from all accounts; say whether it came in time."""
@@ -106,103 +107,258 @@ class Gate:
         record = AttemptRecord("probe", backend.name, backend.model, self.now_ns())
         try:
             async with asyncio.timeout(timeout_s):
-                opened = await self._open(backend, Reason.FAILOVER, request, record)
-        except (AttemptFailed, TransportError, TimeoutError):
+                opened = await self.asker.open(backend, request, record)
+        except (AttemptFailed, TimeoutError):
             return False
-        opened.reply.close()
+        opened.close()
         return True
 
-    async def _attempt(
-        self, backend: Backend, reason: Reason, request: ChatRequest, record: AttemptRecord
-    ) -> Opened:
-        """Make one attempt within its deadline; raises :class:`AttemptFailed`."""
-        try:
-            async with asyncio.timeout(backend.first_token_timeout_s):
-                return await self._open(backend, reason, request, record)
-        except TimeoutError:
-            late = ErrorType.FIRST_TOKEN_TIMEOUT if request.stream else ErrorType.TOTAL_TIMEOUT
-            what = "no first token" if request.stream else "no whole reply"
-            message = f"{backend.name}: {what} within {backend.first_token_timeout_s:g} s"
-            raise AttemptFailed(Fault(late, message)) from None
-        except TransportError as error:
-            message = f"{backend.name}: {error}"
-            raise AttemptFailed(Fault(error.error_type, message)) from error
 
-    async def _open(
-        self, backend: Backend, reason: Reason, request: ChatRequest, record: AttemptRecord
-    ) -> Opened:
-        adapted = for_backend(request, backend, self.options.get(backend.name, ReplyOptions()))
+@dataclass(slots=True)
+class _Runner:
+    """One attempt under way."""
+
+    planned: PlannedAttempt
+    reason: Reason
+    record: AttemptRecord
+    hedge: bool
+
+
+class _Race:
+    """The attempts of one request."""
+
+    def __init__(
+        self, gate: Gate, plan: Plan, request: ChatRequest, prompt_chars: int, account: Account
+    ) -> None:
+        self._gate = gate
+        self._request = request
+        self._prompt_chars = prompt_chars
+        self._account = account
+        self._waiting = deque(plan.attempts)
+        self._running: dict[asyncio.Task[Opened], _Runner] = {}
+        self._failed: tuple[Backend, Fault] | None = None
+        self._doubted: tuple[Opened, _Runner] | None = None
+        """A local reply that looked unsure; it serves where nobody else does."""
+        self._hedge_at_s: float | None = None
+        self._committed = False
+
+    async def run(self) -> Opened | Fault:
+        """Return the attempt that serves the request, or why none does."""
+        if not self._start():
+            return _NOBODY
+        self._hedge_at_s = self._when_to_hedge()
+        while self._running:
+            done, _ = await asyncio.wait(
+                self._running, timeout=self._left_s(), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                self._start_hedge()
+                continue
+            # A set has no order: of two that came at once, the one that was asked first serves.
+            for task in [task for task in self._running if task in done]:
+                result = self._ended(task)
+                if result is not None:
+                    return result
+            if self._running:
+                continue
+            if self._doubted is not None and not (self._waiting and self._waiting[0].doubt):
+                break
+            self._start()
+        if self._doubted is not None:
+            return self._commit(*self._doubted)
+        return self._failed[1] if self._failed else _NOBODY
+
+    async def end(self, *, decided: bool) -> None:
+        """Cancel whatever has not won. Where nothing was decided the client has left, and what is
+        still open in the account ends as its request does."""
+        losers = dict(self._running)
+        for task, runner in losers.items():
+            task.cancel()
+            if task.done():
+                _close(task)
+            del self._gate.waiting[id(runner.record)]
+            self._learn(runner.record)
+            if runner.hedge and self._committed:
+                self._account.hedged(HedgeResult.LOST)
+        records = [runner.record for runner in losers.values()]
+        if self._doubted is not None and not self._doubted[1].record.committed:
+            self._doubted[0].close()
+            records.append(self._doubted[1].record)
+        if decided:
+            for record in records:
+                self._account.dropped(record)
+        if losers:
+            await asyncio.wait(losers)
+
+    def _start(self, *, hedge: bool = False) -> bool:
+        """Begin the next attempt of the plan; say whether there was one."""
+        if not self._waiting:
+            return False
+        planned = self._waiting.popleft()
+        reason = planned.reason
+        if hedge:
+            reason = Reason.HEDGE_WON
+        elif self._failed is not None:
+            failed, fault = self._failed
+            reason = reason_after(planned, failed, fault.error_type)
+            self._account.fell_back(failed, planned.backend, fault.error_type)
+        elif self._doubted is not None:
+            reason = Reason.LOW_CONFIDENCE
+        record = self._account.start(planned.backend)
+        record.hedged = hedge
+        runner = _Runner(planned, reason, record, hedge)
+        task = asyncio.create_task(self._attempt(planned, record))
+        self._running[task] = runner
+        self._gate.waiting[id(record)] = record
+        return True
+
+    async def _attempt(self, planned: PlannedAttempt, record: AttemptRecord) -> Opened:
+        gate, backend = self._gate, planned.backend
+        unsure = self._may_be_doubted(backend)
         try:
-            url, call = build_call(self.dialect, adapted, backend, record.request_id)
-        except RequestError as error:
-            message = f"{backend.name}: {error}"
-            raise AttemptFailed(Fault(ErrorType.HTTP_4XX, message)) from error
-        reply = await self.transport.post(url, call.headers, call.body)
-        try:
-            record.headers_ns = self.now_ns()
-            await self._expect_answer(backend, reply)
-            opened = Opened(backend, reason, record, reply, b"")
-            if request.stream:
-                await self._until_token(opened)
-            else:
-                await self._whole(opened)
-        except BaseException:
-            # Cancellation included: no connection outlives its attempt.
-            reply.close()
-            raise
+            opened = await gate.asker.open(
+                backend, self._request, record, self._account, probabilities=unsure
+            )
+        except AttemptFailed as failure:
+            if not (unsure and failure.fault.is_final):
+                raise
+            # Probably it was what the router had added that was refused.
+            opened = await gate.asker.open(backend, self._request, record, self._account)
+            gate.mute.add(backend.name)
+            return opened
+        if unsure:
+            room_s = self._room_s()
+            if room_s > 0:
+                try:
+                    await gate.asker.read_on(opened, gate.confidence.tokens, room_s)
+                except BaseException:
+                    opened.close()
+                    raise
         return opened
 
-    async def _until_token(self, opened: Opened) -> None:
-        """Read until the first token, or the proper end of a reply that has none."""
-        reader = self.dialect.reader()
-        held = bytearray()
-        while True:
-            chunk = await opened.reply.read()
-            t_ns = self.now_ns()
-            held += chunk
-            for event in reader.feed(chunk, t_ns) if chunk else reader.close(t_ns):
-                if isinstance(event, Failure):
-                    raise AttemptFailed(_fault(opened.backend, event))
-                token = is_token(event)
-                if token or isinstance(event, End):
-                    opened.record.first_token_ns = t_ns if token else None
-                    opened.held = bytes(held)
-                    return
-            if not chunk or len(held) > HELD_BYTES:
-                message = f"{opened.backend.name}: the stream has no token in {len(held)} bytes"
-                raise AttemptFailed(Fault(ErrorType.PROTOCOL, message))
+    def _ended(self, task: asyncio.Task[Opened]) -> Opened | Fault | None:
+        """Take note of an attempt that has ended; return what ends the race."""
+        runner = self._running.pop(task)
+        del self._gate.waiting[id(runner.record)]
+        backend = runner.planned.backend
+        try:
+            opened = task.result()
+        except AttemptFailed as failure:
+            fault = failure.fault
+            self._failed = (backend, fault)
+            self._account.failed(runner.record, fault)
+            self._gate.failed(backend, fault.error_type)
+            if fault.error_type is ErrorType.FIRST_TOKEN_TIMEOUT:
+                self._learn(runner.record)
+            if runner.hedge and self._running:
+                self._account.hedged(HedgeResult.FAILED)
+            return fault if fault.is_final and self._doubted is None else None
+        if opened.probabilities and self._gives_way(opened):
+            self._doubted = (opened, runner)
+            self._failed = None  # what failed before is not why the next one is asked
+            return None
+        return self._commit(opened, runner)
 
-    async def _whole(self, opened: Opened) -> None:
-        """Read a reply that is not streamed to its end."""
-        body = await _read(opened.reply, WHOLE_REPLY_BYTES)
-        if len(body) > WHOLE_REPLY_BYTES:
-            message = f"{opened.backend.name}: the reply is over {WHOLE_REPLY_BYTES} bytes"
-            raise AttemptFailed(Fault(ErrorType.PROTOCOL, message))
-        events = self.dialect.read_reply(body, self.now_ns())
-        for event in events:
-            if isinstance(event, Failure):
-                raise AttemptFailed(_fault(opened.backend, event))
-        opened.held, opened.events = body, events
+    def _commit(self, opened: Opened, runner: _Runner) -> Opened:
+        self._committed = True
+        reason = runner.reason
+        if runner.hedge:
+            self._account.hedged(HedgeResult.WON)
+            if self._failed is not None:
+                reason = reason_after(runner.planned, self._failed[0], self._failed[1].error_type)
+            elif self._doubted is not None:
+                reason = Reason.LOW_CONFIDENCE
+        self._learn(runner.record)
+        self._account.committed(runner.record, runner.planned.backend, reason)
+        return opened
 
-    async def _expect_answer(self, backend: Backend, reply: Reply) -> None:
-        if reply.status == 200:
+    def _gives_way(self, opened: Opened) -> bool:
+        """Whether a backend that comes next, or races already, asked for replies as unsure as this
+        one."""
+        confidence = Confidence(self._gate.confidence.tokens)
+        for event in opened.events:
+            if isinstance(event, Probabilities):
+                confidence.take(event)
+        value = confidence.value()
+        self._account.decision.confidence = value
+
+        def takes(planned: PlannedAttempt) -> bool:
+            return planned.doubt is not None and planned.doubt.holds(value)
+
+        # Who did not ask for it comes after who did.
+        self._waiting = deque(sorted(self._waiting, key=takes, reverse=True))
+        candidates = (*self._waiting, *(runner.planned for runner in self._running.values()))
+        return any(map(takes, candidates))
+
+    def _may_be_doubted(self, backend: Backend) -> bool:
+        """Whether the reply's confidence is wanted, and can be had without being late."""
+        rules, request = self._gate.confidence, self._request
+        if not request.stream or request.tools or backend.name in self._gate.mute:
+            # llama.cpp refuses probabilities beside tools.
+            return False
+        if request.extra.get("logprobs"):
+            # What the client asked for goes through untouched.
+            return False
+        if not rules.tokens or not any(planned.doubt for planned in self._waiting):
+            return False
+        if self._gate.pressed(backend.name):
+            return False
+        expected_s = self._expected_s(backend, 0.5)
+        return expected_s is None or expected_s < _MOST_IN_ROOM * self._room_s()
+
+    def _room_s(self) -> float:
+        """Return how much of the budget for the first token is left."""
+        spent_ns = self._gate.now_ns() - self._account.accepted_ns
+        return self._gate.confidence.budget_s - spent_ns / NS_PER_S
+
+    def _expected_s(self, backend: Backend, share: float) -> float | None:
+        times = self._gate.times.get(backend.name)
+        if times is None:
+            return None
+        return times.quantile(share, self._prompt_chars, self._gate.now_ns())
+
+    def _when_to_hedge(self) -> float | None:
+        if not (self._gate.hedging and self._request.stream):
+            return None
+        if not (self._waiting and self._waiting[0].hedge):
+            return None
+        (runner,) = self._running.values()
+        backend = runner.planned.backend
+        delay_s = hedge_delay_s(
+            self._expected_s(backend, 0.95), at_once=self._gate.pressed(backend.name)
+        )
+        return asyncio.get_running_loop().time() + delay_s
+
+    def _left_s(self) -> float | None:
+        """Return how long until the hedge is due; None where none is."""
+        if self._hedge_at_s is None or self._failed is not None or self._doubted is not None:
+            return None
+        return max(0.0, self._hedge_at_s - asyncio.get_running_loop().time())
+
+    def _start_hedge(self) -> None:
+        self._hedge_at_s = None
+        if self._gate.budget.take():
+            self._start(hedge=True)
+        else:
+            self._account.hedged(HedgeResult.DENIED)
+
+    def _learn(self, record: AttemptRecord) -> None:
+        """Enter how long an attempt's first token took, or how long it had not come."""
+        times = self._gate.times.get(record.backend)
+        queued = record.backend in self._gate.asker.admissions
+        if times is None or not self._request.stream or (queued and record.queue_ms is None):
+            # Who never left the router's own queue says nothing of the backend.
             return
-        body = await _read(reply, ERROR_BODY_BYTES)
-        told = self.dialect.read_error(body)
-        message = f"{backend.name}: HTTP {reply.status}: {told}"
-        error_type = faults.error_type(reply.status, body)
-        fault = Fault(error_type, message, reply.status, reply.header("retry-after"))
-        raise AttemptFailed(fault)
+        now_ns = self._gate.now_ns()
+        seconds = record.first_token_s
+        if seconds is not None:
+            times.observe(self._prompt_chars, seconds, now_ns)
+        else:
+            waited_s = (now_ns - record.started_ns) / NS_PER_S - (record.queue_ms or 0.0) / 1000
+            times.observe_at_least(self._prompt_chars, waited_s, now_ns)
 
 
-def _fault(backend: Backend, failure: Failure) -> Fault:
-    message = f"{backend.name}: {failure.message}"
-    return Fault(failure.error_type, message, failure.status)
-
-
-async def _read(reply: Reply, limit: int) -> bytes:
-    """Read to the end, or until more than ``limit`` bytes have come."""
-    body = bytearray()
-    while len(body) <= limit and (chunk := await reply.read()):
-        body += chunk
-    return bytes(body)
+def _close(task: asyncio.Task[Opened]) -> None:
+    """Close what an attempt has opened that was given up in the moment in which it came."""
+    if not task.cancelled() and task.exception() is None:
+        task.result().close()

@@ -10,9 +10,13 @@ from itertools import product
 from exporter.instruments import Instruments, LabelSet
 from exporter.process import ProcessCollector
 from firsttoken.core.catalogue import (
+    LABEL_VALUES,
     NO_BACKEND,
     OTHER_MODEL,
+    CacheCheck,
+    CacheResult,
     CircuitState,
+    HedgeResult,
     Mode,
     TokenType,
 )
@@ -25,16 +29,23 @@ NAMES = (
     "llm_backend_time_to_first_token_seconds",
     "llm_request_duration_seconds",
     "llm_time_per_output_token_seconds",
+    "llm_queue_duration_seconds",
     "llm_requests_total",
     "llm_attempts_total",
     "llm_errors_total",
     "llm_routing_decisions_total",
     "llm_fallbacks_total",
+    "llm_hedges_total",
+    "llm_cache_lookups_total",
+    "llm_cache_verifications_total",
+    "llm_cache_false_hit_ratio",
     "llm_tokens_total",
+    "llm_cost_usd_total",
     "llm_requests_in_flight",
     "llm_backend_up",
     "llm_circuit_state",
     "llm_mode",
+    "llm_alert_actions_total",
     "llm_build_info",
 )
 """Metrics of the catalogue that the router sets itself."""
@@ -51,23 +62,48 @@ class Meters:
         self.backend_ttft = instruments.histogram("llm_backend_time_to_first_token_seconds")
         self.duration = instruments.histogram("llm_request_duration_seconds")
         self.tpot = instruments.histogram("llm_time_per_output_token_seconds")
+        self.queue = instruments.histogram("llm_queue_duration_seconds")
         self.requests = instruments.counter("llm_requests_total")
         self.attempts = instruments.counter("llm_attempts_total")
         self.errors = instruments.counter("llm_errors_total")
         self.decisions = instruments.counter("llm_routing_decisions_total")
         self.fallbacks = instruments.counter("llm_fallbacks_total")
+        self.hedges = instruments.counter("llm_hedges_total")
+        self.cache_lookups = instruments.counter("llm_cache_lookups_total")
+        self._cache_checks = instruments.counter("llm_cache_verifications_total")
+        self._false_hits = instruments.gauge("llm_cache_false_hit_ratio")
+        self._checked = dict.fromkeys(CacheCheck, 0)
         self.tokens = instruments.counter("llm_tokens_total")
+        self.actions = instruments.counter("llm_alert_actions_total")
+        self.cost = instruments.counter("llm_cost_usd_total")
         self.in_flight = instruments.gauge("llm_requests_in_flight")
         self._backend_up = instruments.gauge("llm_backend_up")
         self._circuit_state = instruments.gauge("llm_circuit_state")
-        self._models = {backend.model for backend in rules.backends}
-        mode = instruments.gauge("llm_mode")
-        mode(Mode.NORMAL if rules.hybrid else Mode.LOCAL_ONLY).set(1)
+        self._mode = instruments.gauge("llm_mode")
         instruments.gauge("llm_build_info")(_version()).set(1)
+        self.configured(rules)
+
+    def configured(self, rules: Rules) -> None:
+        """Take the backends of new settings."""
+        self._models = {backend.model for backend in rules.backends}
+        self.mode_changed(Mode.NORMAL if rules.hybrid else Mode.LOCAL_ONLY)
 
     def model_label(self, model: str) -> str:
         """Return the ``model`` label of a name that a client sent."""
         return model if model in self._models else OTHER_MODEL
+
+    def mode_changed(self, mode: Mode) -> None:
+        """Show the router's mode."""
+        for each in Mode:
+            self._mode(each).set(each is mode)
+
+    def cache_checked(self, result: CacheCheck) -> None:
+        """Count a hit of the semantic cache that was checked."""
+        self._cache_checks(result).inc()
+        self._checked[result] += 1
+        told = self._checked[CacheCheck.AGREED] + self._checked[CacheCheck.DIFFERED]
+        if told:
+            self._false_hits().set(self._checked[CacheCheck.DIFFERED] / told)
 
     def circuit_changed(self, backend: str, state: CircuitState) -> None:
         """Show the state of a backend's circuit."""
@@ -85,20 +121,33 @@ def _version() -> str:
 
 def _known(backends: Sequence[Backend]) -> Iterable[LabelSet]:
     models = [*dict.fromkeys(backend.model for backend in backends), OTHER_MODEL]
-    tiers = [*dict.fromkeys(backend.tier for backend in backends), Tier.NONE]
+    tiers = [*dict.fromkeys(backend.tier for backend in backends), Tier.CACHE, Tier.NONE]
     served = [(b.tier, b.name, b.model, outcome) for b in backends for outcome in Outcome]
     nobody = [(Tier.NONE, NO_BACKEND, *rest) for rest in product(models, Outcome)]
+    cached = [(Tier.CACHE, NO_BACKEND, model) for model in models]
     names = [backend.name for backend in backends]
     pairs = [pair for pair in product(names, names) if pair[0] != pair[1]]
     by_metric: dict[str, Iterable[tuple[str, ...]]] = {
-        "llm_time_to_first_token_seconds": [(b.tier, b.name, b.model) for b in backends],
+        "llm_time_to_first_token_seconds": [
+            *((b.tier, b.name, b.model) for b in backends),
+            *cached,
+        ],
         "llm_backend_time_to_first_token_seconds": [(b.name, b.model) for b in backends],
         "llm_request_duration_seconds": product(tiers, Outcome),
         "llm_time_per_output_token_seconds": [(b.tier, b.name) for b in backends],
-        "llm_requests_total": [*served, *nobody],
+        "llm_queue_duration_seconds": [(b.name,) for b in backends if b.tier is Tier.LOCAL],
+        "llm_requests_total": [*served, *nobody, *((*each, Outcome.SUCCESS) for each in cached)],
         "llm_attempts_total": [(b.name, b.model, outcome) for b in backends for outcome in Outcome],
         "llm_errors_total": product(names, ErrorType),
-        "llm_routing_decisions_total": product(tiers, Reason),
+        "llm_routing_decisions_total": [
+            *product([each for each in tiers if each is not Tier.CACHE], Reason),
+            (Tier.CACHE, Reason.CACHE_EXACT),
+            (Tier.CACHE, Reason.CACHE_SEMANTIC),
+        ],
+        "llm_hedges_total": [(result,) for result in HedgeResult],
+        "llm_cache_lookups_total": product(LABEL_VALUES["cache"], CacheResult),
+        "llm_cache_verifications_total": [(result,) for result in CacheCheck],
+        "llm_cost_usd_total": [(name,) for name in names],
         "llm_fallbacks_total": [(*pair, error) for pair, error in product(pairs, ErrorType)],
         "llm_tokens_total": [(b.name, b.model, kind) for b in backends for kind in TokenType],
         "llm_requests_in_flight": [(name,) for name in names],

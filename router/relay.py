@@ -1,8 +1,9 @@
-"""After the commit: bytes go through untouched, and the end of the stream says how it went.
+"""After the commit: the reply goes to the client, and its end says how it went.
 
-Nothing is parsed while the stream runs. Only whole frames are handed on, so that a reply which is
-cut in the middle of one can still be ended with a readable error. The last frames are kept and
-read when the stream is over: they hold the end mark, the usage and the engine's timings.
+Where client and backend speak one dialect the bytes go through untouched and nothing is parsed
+while the stream runs (:class:`Untouched`); else each event is written anew (:class:`Rewritten`).
+Only whole frames are handed on, so that a reply which is cut in the middle of one can still be
+ended with a readable error.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from firsttoken.core.clock import NowNs
 from firsttoken.core.words import ErrorType
-from firsttoken.wire.dialect import Dialect
-from firsttoken.wire.events import End, Event, Failure, Timings, Usage
+from firsttoken.wire.dialect import Dialect, Reader, Writer
+from firsttoken.wire.events import End, Event, Failure, Timings, Usage, is_token
 from router.backends.faults import Fault
 from router.backends.transport import Reply, TransportError
 
@@ -25,6 +27,9 @@ among the last four."""
 
 FRAME_BYTES = 1_048_576
 """Size at most of one frame that is held back until it is whole."""
+
+KEPT_BYTES = 262_144
+"""Size at most of a reply that is kept for the caches."""
 
 _COMMENT = ord(":")
 
@@ -43,113 +48,254 @@ class Ending:
     timings: Timings | None = None
     last_ns: int | None = None
     """When its last bytes were read."""
+    events: list[Event] = field(default_factory=list)
+    """The whole reply, where it was to be kept and was small enough; else empty."""
+
+    def note(self, event: Event) -> None:
+        """Take one of the stream's last events."""
+        match event:
+            case End():
+                self.complete = True
+            case Usage():
+                self.usage = event
+            case Timings():
+                self.timings = event
+            case Failure():
+                self.fault = Fault(event.error_type, event.message, event.status)
+                self.told = True
+
+
+class Passage(Protocol):
+    """How the bytes of a backend become the bytes of the client; no I/O."""
+
+    def begin(self, held: bytes, events: list[Event], t_ns: int) -> bytes:
+        """Return what the client gets of what was read before the commit."""
+
+    def take(self, chunk: bytes, t_ns: int) -> bytes:
+        """Return what the client gets of the next bytes; empty while a frame is not whole, and
+        where there is nothing but comments, which say nothing of the backend."""
+
+    def close(self, t_ns: int) -> bytes:
+        """Return what is left for the client now that the connection has ended."""
+
+    def ending(self, t_ns: int) -> Ending:
+        """Say how the stream ended."""
+
+
+class Untouched:
+    """Bytes go through as they are; the last frames are kept and read at the end.
+
+    Args:
+        dialect: of both sides.
+        keep: whether the whole reply is wanted in :attr:`Ending.events`.
+    """
+
+    def __init__(self, dialect: Dialect, *, keep: bool) -> None:
+        self._dialect = dialect
+        lines = dialect.content_type == "application/x-ndjson"
+        self._frame_end, self._frame_end_crlf = (b"\n", b"\n") if lines else (b"\n\n", b"\r\n\r\n")
+        self._partial = b""
+        # Each piece is one whole frame or more, so the last four hold the last four frames.
+        self._tail: deque[bytes] = deque(maxlen=TAIL_FRAMES)
+        self._kept: list[bytes] | None = [] if keep else None
+        self._kept_bytes = 0
+
+    def begin(self, held: bytes, events: list[Event], t_ns: int) -> bytes:  # noqa: ARG002
+        """See :meth:`Passage.begin`."""
+        return self.take(held, t_ns)
+
+    def take(self, chunk: bytes, t_ns: int) -> bytes:  # noqa: ARG002
+        """See :meth:`Passage.take`."""
+        if self._partial:
+            chunk = self._partial + chunk
+            self._partial = b""
+        if not chunk.endswith(self._frame_end):
+            whole = self._whole_frames(chunk)
+            if len(chunk) - whole > FRAME_BYTES:
+                whole = len(chunk)
+            self._partial = chunk[whole:]
+            chunk = chunk[:whole]
+        return self._passed(chunk)
+
+    def close(self, t_ns: int) -> bytes:  # noqa: ARG002
+        """See :meth:`Passage.close`: a last frame may lack its end."""
+        chunk, self._partial = self._partial, b""
+        return self._passed(chunk)
+
+    def ending(self, t_ns: int) -> Ending:
+        """See :meth:`Passage.ending`."""
+        ending = Ending()
+        for event in self._last_events(t_ns):
+            ending.note(event)
+        if ending.fault is not None and ending.fault.error_type is ErrorType.PROTOCOL:
+            # A frame that cannot be read has told the client nothing.
+            ending.told = False
+        if self._kept is not None and ending.complete:
+            ending.events = self._dialect.reader().feed(b"".join(self._kept), t_ns)
+        return ending
+
+    def _passed(self, chunk: bytes) -> bytes:
+        if chunk:
+            self._tail.append(chunk)
+            if self._kept is not None:
+                self._kept_bytes += len(chunk)
+                self._kept.append(chunk)
+                if self._kept_bytes > KEPT_BYTES:
+                    self._kept = None
+        return chunk
+
+    def _whole_frames(self, chunk: bytes) -> int:
+        """Return how many of the first bytes of ``chunk`` are whole frames."""
+        ends = (self._frame_end, self._frame_end_crlf)
+        return max(chunk.rfind(end) + len(end) if end in chunk else 0 for end in ends)
+
+    def _last_events(self, t_ns: int) -> Iterable[Event]:
+        tail = b"".join(self._tail).replace(b"\r\n", b"\n")
+        frames = tail.rstrip(b"\n").split(self._frame_end)
+        reader = self._dialect.reader()
+        for frame in frames[-TAIL_FRAMES:]:
+            yield from reader.feed(frame + self._frame_end, t_ns)
+        # A stream that closes after its finish reason is whole, with or without an end mark; of
+        # a cut the transport knows more than the reader.
+        yield from (event for event in reader.close(t_ns) if not isinstance(event, Failure))
+
+
+class Rewritten:
+    """Each event is read in the backend's dialect and written in the client's.
+
+    Args:
+        reader: has read what came before the commit.
+        writer: of the client's dialect.
+        keep: whether the whole reply is wanted in :attr:`Ending.events`.
+    """
+
+    def __init__(self, reader: Reader, writer: Writer, *, keep: bool) -> None:
+        self._reader = reader
+        self._writer = writer
+        self._ending = Ending()
+        self._keep = keep
+        self._kept_bytes = 0
+
+    def begin(self, held: bytes, events: list[Event], t_ns: int) -> bytes:  # noqa: ARG002
+        """See :meth:`Passage.begin`."""
+        return self._written(events)
+
+    def take(self, chunk: bytes, t_ns: int) -> bytes:
+        """See :meth:`Passage.take`."""
+        return self._written(self._reader.feed(chunk, t_ns))
+
+    def close(self, t_ns: int) -> bytes:
+        """See :meth:`Passage.close`."""
+        events = self._reader.close(t_ns)
+        return self._written(event for event in events if not isinstance(event, Failure))
+
+    def ending(self, t_ns: int) -> Ending:  # noqa: ARG002
+        """See :meth:`Passage.ending`."""
+        if not self._ending.complete:
+            self._ending.events = []
+        return self._ending
+
+    def _written(self, events: Iterable[Event]) -> bytes:
+        pieces = []
+        for event in events:
+            if not is_token(event):
+                self._ending.note(event)
+            if self._keep:
+                self._ending.events.append(event)
+            pieces.append(self._writer.write(event))
+        written = b"".join(pieces)
+        self._kept_bytes += len(written)
+        if self._keep and self._kept_bytes > KEPT_BYTES:
+            self._keep = False
+            self._ending.events = []
+        return written
 
 
 class Relay:
-    """Relays one committed stream of a dialect that frames with blank lines (SSE).
+    """Hands one committed stream on to the client.
 
     Args:
-        dialect: of the reply.
+        passage: turns the backend's bytes into the client's.
         write: hands bytes to the client.
-        stall_s: seconds without bytes from the backend, comments apart, after which it is given up.
-        now_ns: the clock.
+        stall_s: seconds without a whole frame from the backend, comments apart, after which it is
+            given up: a stream that drips bytes stalls as well as one that is silent.
+        now_ns: the clock of stamps.
     """
 
     def __init__(
         self,
-        dialect: Dialect,
+        passage: Passage,
         write: Callable[[bytes], Awaitable[None]],
         stall_s: float,
         now_ns: NowNs,
     ) -> None:
-        self._dialect = dialect
+        self._passage = passage
         self._write = write
         self._stall_s = stall_s
         self._now_ns = now_ns
-        self._partial = b""
-        # Each piece is one whole frame or more, so the last four hold the last four frames.
-        self._tail: deque[bytes] = deque(maxlen=TAIL_FRAMES)
         self._fault: Fault | None = None
-        self._last_ns: int | None = None
+        self._last_ns = now_ns()
+        self._alive_s = 0.0
+        self._writing = False
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def begin(self, held: bytes) -> None:
+    async def begin(self, held: bytes, events: list[Event]) -> None:
         """Hand on what was read before the commit."""
-        self._last_ns = self._now_ns()
-        await self._pass_on(held)
+        await self._hand_on(self._passage.begin(held, events, self._last_ns))
 
     async def run(self, reply: Reply) -> None:
         """Hand on the rest of the reply until it ends, is cut or stalls."""
         loop = asyncio.get_running_loop()
-        stalls_at = loop.time() + self._stall_s
+        self._alive_s = loop.time()
+        self._watch(reply, loop, self._stall_s)
         try:
-            async with asyncio.timeout_at(stalls_at) as limit:
-                while chunk := await reply.read():
-                    # A client that reads slowly must not look like a backend that stalls.
-                    limit.reschedule(None)
-                    self._last_ns = self._now_ns()
-                    await self._pass_on(chunk)
-                    if not _is_comment(chunk):
-                        stalls_at = loop.time() + self._stall_s
-                    limit.reschedule(stalls_at)
-        except TimeoutError:
-            message = f"no token for {self._stall_s:g} s"
-            self._fault = Fault(ErrorType.STALLED, message)
+            while chunk := await reply.read():
+                self._last_ns = self._now_ns()
+                written = self._passage.take(chunk, self._last_ns)
+                if written:
+                    await self._hand_on(written)
+                    if not _is_comment(written):
+                        self._alive_s = loop.time()
         except TransportError as error:
-            self._fault = Fault(error.error_type, str(error))
+            if self._fault is None:
+                self._fault = Fault(error.error_type, str(error))
         else:
-            await self._flush()
+            if self._fault is None:
+                await self._hand_on(self._passage.close(self._last_ns))
+        finally:
+            if self._timer is not None:
+                self._timer.cancel()
 
     def ending(self) -> Ending:
-        """Read the last frames and say how the stream ended."""
-        ending = Ending(last_ns=self._last_ns)
-        for event in self._last_events():
-            match event:
-                case End():
-                    ending.complete = True
-                case Usage():
-                    ending.usage = event
-                case Timings():
-                    ending.timings = event
-                case Failure():
-                    ending.fault = Fault(event.error_type, event.message, event.status)
-                    ending.told = True
+        """Say how the stream ended."""
+        ending = self._passage.ending(self._last_ns)
+        ending.last_ns = self._last_ns
         if not ending.complete and ending.fault is None:
             cut = Fault(ErrorType.PROTOCOL, "the stream ended without its end mark")
             ending.fault = self._fault or cut
         return ending
 
-    async def _pass_on(self, chunk: bytes) -> None:
-        if self._partial:
-            chunk = self._partial + chunk
-            self._partial = b""
-        if not chunk.endswith(b"\n\n"):
-            whole = _whole_frames(chunk)
-            if len(chunk) - whole > FRAME_BYTES:
-                whole = len(chunk)
-            self._partial = chunk[whole:]
-            chunk = chunk[:whole]
-            if not chunk:
-                return
-        self._tail.append(chunk)
-        await self._write(chunk)
+    async def _hand_on(self, data: bytes) -> None:
+        if data:
+            self._writing = True
+            await self._write(data)
+            self._writing = False
 
-    async def _flush(self) -> None:
-        """Hand on a last frame that lacks its blank line."""
-        if self._partial:
-            chunk, self._partial = self._partial, b""
-            self._tail.append(chunk)
-            await self._write(chunk)
+    def _watch(self, reply: Reply, loop: asyncio.AbstractEventLoop, delay_s: float) -> None:
+        self._timer = loop.call_later(delay_s, self._check, reply, loop)
 
-    def _last_events(self) -> Iterable[Event]:
-        tail = b"".join(self._tail).replace(b"\r\n", b"\n")
-        frames = tail.rstrip(b"\n").split(b"\n\n")
-        reader = self._dialect.reader()
-        t_ns = self._last_ns or self._now_ns()
-        for frame in frames[-TAIL_FRAMES:]:
-            yield from reader.feed(frame + b"\n\n", t_ns)
-        # A stream that closes after its finish reason is whole, with or without an end mark; of
-        # a cut the transport knows more than the reader.
-        yield from (event for event in reader.close(t_ns) if not isinstance(event, Failure))
+    def _check(self, reply: Reply, loop: asyncio.AbstractEventLoop) -> None:
+        """Close the reply if it stalls. One timer a stream that looks at a stamp costs less than
+        one that is moved with every chunk."""
+        if self._writing:
+            # A client that reads slowly must not look like a backend that stalls.
+            self._alive_s = loop.time()
+        left_s = self._alive_s + self._stall_s - loop.time()
+        if left_s > 0:
+            self._watch(reply, loop, left_s)
+            return
+        self._fault = Fault(ErrorType.STALLED, f"no token for {self._stall_s:g} s")
+        reply.close()
 
 
 def _is_comment(chunk: bytes) -> bool:
@@ -157,10 +303,3 @@ def _is_comment(chunk: bytes) -> bool:
     if chunk[0] != _COMMENT:
         return False
     return all(line.startswith(b":") for line in chunk.splitlines() if line)
-
-
-def _whole_frames(chunk: bytes) -> int:
-    """Return how many of the first bytes of ``chunk`` are whole frames."""
-    after_lf, after_crlf = chunk.rfind(b"\n\n") + 2, chunk.rfind(b"\r\n\r\n") + 4
-    # What is not found is at -1.
-    return max(after_lf if after_lf > 1 else 0, after_crlf if after_crlf > 3 else 0)

@@ -11,6 +11,7 @@ import typer
 
 def route(
     text: Annotated[str, typer.Argument(help="What the user says.")],
+    system: Annotated[str | None, typer.Option(help="System prompt before it.")] = None,
     config: Annotated[
         list[Path] | None, typer.Option(help="Settings file; may be given more than once.")
     ] = None,
@@ -21,26 +22,19 @@ def route(
 ) -> None:
     """Show where a request would go, and why, without calling anybody.
 
-    Example: firsttoken route "帮我写代码"
+    Every backend is taken to be up and idle.
+
+    Example: firsttoken route "帮我写代码" --system "You are a voice assistant."
     """
     from firsttoken.core.settings import load
     from router.config import from_settings
-    from router.policy import signals
-    from router.policy.plan import State, plan
+    from router.policy import explain
 
-    told = from_settings(load(config))
-    found = signals.read([{"role": "user", "content": text}], told.patterns)
-    # A draw of 0 falls in the share of the backend that is preferred most.
-    chosen = plan(model, found, told.rules, State(draw=0.0))
+    messages = [{"role": "system", "content": system}] if system else []
+    messages.append({"role": "user", "content": text})
+    told = explain.explain(from_settings(load(config)), messages, model)
     if json_output:
-        attempts = [
-            {"backend": each.backend.name, "tier": each.backend.tier, "reason": each.reason}
-            for each in chosen.attempts
-        ]
-        typer.echo(json.dumps({"query_class": found.query_class, "attempts": attempts}))
+        typer.echo(json.dumps(told.as_dict(), ensure_ascii=False))
         return
-    typer.echo(f"query class: {found.query_class or 'neither simple nor complex'}")
-    for number, each in enumerate(chosen.attempts, start=1):
-        backend = each.backend
-        place = "first" if number == 1 else "then"
-        typer.echo(f"{place}: {backend.name} ({backend.tier}, {backend.model}), {each.reason}")
+    for line in told.lines():
+        typer.echo(line)

@@ -19,6 +19,10 @@ def serve(
         int | None,
         typer.Option(min=0, max=65535, help="Default: server.port (8080); 0: any free one."),
     ] = None,
+    engine: Annotated[
+        bool,
+        typer.Option("--engine", help="Start the embedded engine too, as the local backend."),
+    ] = False,
     ready_json: Annotated[
         bool, typer.Option("--ready-json", help="Print one line of JSON when ready.")
     ] = False,
@@ -27,8 +31,10 @@ def serve(
 
     Ends with 0 after SIGTERM or Ctrl-C, and with 2 where the settings or the address are wrong.
 
-    Example: firsttoken serve --config config/hybrid.yaml --port 8080
+    SIGHUP, or POST /-/reload, reads the settings again; a mistake in them changes nothing.
+
+    Example: firsttoken serve --config config/hybrid.yaml --engine
     """
     from router.__main__ import serve as run
 
-    run(config, host, port, ready_json=ready_json)
+    run(config, host, port, engine=engine, ready_json=ready_json)

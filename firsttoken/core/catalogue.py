@@ -71,6 +71,43 @@ class Mode(StrEnum):
     """The settings turn hybrid mode off."""
 
 
+class CacheAnswer(StrEnum):
+    """What the caches had for a request: the header ``x-firsttoken-cache``."""
+
+    EXACT = "exact"
+    SEMANTIC = "semantic"
+    MISS = "miss"
+    BYPASS = "bypass"
+    """They were not asked: off, or the request is of a kind that is never kept."""
+
+
+class CacheResult(StrEnum):
+    """Values of the label ``result`` of ``llm_cache_lookups_total``."""
+
+    HIT = "hit"
+    MISS = "miss"
+
+
+class CacheCheck(StrEnum):
+    """Values of the label ``result`` of ``llm_cache_verifications_total``."""
+
+    AGREED = "agreed"
+    DIFFERED = "differed"
+    FAILED = "failed"
+    """No backend gave the two answers that are compared."""
+
+
+class HedgeResult(StrEnum):
+    """Values of the label ``result`` of ``llm_hedges_total``."""
+
+    WON = "won"
+    LOST = "lost"
+    FAILED = "failed"
+    """It failed while the first attempt still ran."""
+    DENIED = "denied"
+    """It was due, and the budget for extra load was spent."""
+
+
 LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "tier": tuple(Tier),
     "outcome": tuple(Outcome),
@@ -194,7 +231,7 @@ _METRICS = (
         Kind.COUNTER,
         "",
         ("result",),
-        "Second attempts that were started while the first still ran, by which one won.",
+        "Second attempts that were due while the first still ran, by what became of them.",
     ),
     Metric(
         "llm_cache_lookups_total",
@@ -202,6 +239,20 @@ _METRICS = (
         "",
         ("cache", "result"),
         "Lookups in a cache, by what they found.",
+    ),
+    Metric(
+        "llm_cache_verifications_total",
+        Kind.COUNTER,
+        "",
+        ("result",),
+        "Hits of the semantic cache that were checked against a model afterwards.",
+    ),
+    Metric(
+        "llm_cache_false_hit_ratio",
+        Kind.GAUGE,
+        "ratio",
+        (),
+        "Share of the checked hits of the semantic cache whose answer differed.",
     ),
     Metric(
         "llm_tokens_total",
@@ -294,7 +345,7 @@ _METRICS = (
         Kind.COUNTER,
         "",
         ("action", "result"),
-        "Actions asked for by alerts, by what became of them.",
+        "Remedial actions, whether an alert or a probe asked for them, by what became of them.",
     ),
     Metric(
         "llm_load_test_run_info",

@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
 
 from firsttoken.core import settings as settings_room
-from firsttoken.core.child import Child
 from firsttoken.core.records import ArmTarget
-from firsttoken.core.settings import Settings, environment
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import Arm
-from firsttoken.engines import options as engine_options
 from firsttoken.engines.supervisor import EngineSupervisor
-from firsttoken.trials import run_folder
+from firsttoken.trials import run_folder, servers
 from firsttoken.trials.measure import ArmPlan, Measurement, measure
 from firsttoken.trials.progress import Progress
+from firsttoken.trials.servers import CLOUD_MODEL, CLOUD_PREFIX
 
-CLOUD_MODEL = "emulated-qwen"
-CLOUD_PREFIX = "/compatible-mode"
 GUIDE_SLOTS = 4
 """llama.cpp's own number of slots: the deployment guide's settings name none."""
-
-
-def _router_settings(base: Path, engine: EngineSupervisor, cloud: Child, run_dir: Path) -> Path:
-    """Write the default settings with the addresses of this run's servers; return the file."""
-    yaml = YAML()
-    document: dict[str, Any] = yaml.load(base.read_text(encoding="utf-8"))
-    routing = document["llm_routing"]
-    routing["local_model"] |= {
-        "endpoint": engine.url,
-        "model": engine.options.model_name,
-        "dialect": "openai",
-        "slots": engine.options.slots,
-    }
-    first = routing["remote_models"][0]
-    routing["remote_models"] = [
-        {
-            "name": "emulated_cloud",
-            "endpoint": f"{cloud.url}{CLOUD_PREFIX}",
-            "model": CLOUD_MODEL,
-            "dialect": "openai",
-            "priority": 100 - routing["local_model"]["priority"],
-            "trigger_conditions": list(first["trigger_conditions"]),
-        }
-    ]
-    del document["health_check"]["local_model"]["endpoint"]
-    path = run_dir / "settings.yaml"
-    with path.open("w", encoding="utf-8") as file:
-        yaml.dump(document, file)
-    return path
-
-
-def _start_engine(
-    stack: ExitStack,
-    settings: Settings,
-    slots: int,
-    log: Path,
-    *,
-    progress: Progress,
-    restarts: list[str],
-) -> EngineSupervisor:
-    checked = engine_options.check(engine_options.from_settings(settings, slots=slots))
-    engine = EngineSupervisor(checked.options, log=log, on_event=restarts.append)
-    with progress.doing(f"starting llama.cpp with {slots} slots"):
-        engine.start()
-    stack.callback(engine.stop)
-    return engine
 
 
 def _hybrid_arm(url: str, engine: EngineSupervisor) -> ArmPlan:
@@ -126,7 +71,7 @@ def demo(plan: Demo, slo: Slo, progress: Progress) -> Path:
     settings = settings_room.load(None, environ={})
     notes: list[str] = []
     with ExitStack() as stack:
-        engine = _start_engine(
+        engine = servers.start_engine(
             stack,
             settings,
             settings.engine.slots,
@@ -135,24 +80,12 @@ def demo(plan: Demo, slo: Slo, progress: Progress) -> Path:
             restarts=notes,
         )
         engines = [engine]
-        cloud = stack.enter_context(
-            Child.start(
-                [sys.executable, "-m", "firsttoken.upstreams.cloud", "--seed", str(plan.seed)],
-                log=run_dir / "cloud.log",
-            )
-        )
-        router_file = _router_settings(settings_room.DEFAULT_PATH, engine, cloud, run_dir)
-        serve = ["-m", "firsttoken.cli.main", "serve", "--ready-json", "--port", "0"]
-        router = stack.enter_context(
-            Child.start(
-                [sys.executable, *serve, "--config", str(router_file)],
-                log=run_dir / "router.log",
-                env=environment.neutral(os.environ),
-            )
-        )
+        cloud = servers.start_cloud(stack, plan.seed, run_dir / "cloud.log")
+        router_file = servers.write_router_settings(run_dir / "settings.yaml", engine, cloud)
+        router = servers.start_router(stack, router_file, run_dir / "router.log")
         arms = [_hybrid_arm(router.url, engine)]
         if not plan.hybrid_only:
-            bare = _start_engine(
+            bare = servers.start_engine(
                 stack,
                 settings,
                 GUIDE_SLOTS,

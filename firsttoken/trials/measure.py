@@ -28,7 +28,7 @@ from firsttoken.trials.host_sampler import HostSampler, PidsOf
 from firsttoken.trials.progress import Progress
 
 CALIBRATION_SECONDS = 4.0
-_VERSIONS_OF = ("firsttoken", "locust", "xllamacpp", "aiohttp", "pyarrow")
+_VERSIONS_OF = ("firsttoken", "locust", "xllamacpp", "httptools", "pyarrow")
 SCENARIOS = {"steps": "Steps"}
 """Scenario (a file of ``loadtests/``) -> its class."""
 
@@ -58,6 +58,7 @@ class Measurement:
     scenario: str = "steps"
     seed: int = 1
     max_tokens: int = 32
+    min_tokens: int = 8
     repeat_share: float = 0.0
     request_timeout_seconds: float = 30.0
     settings_hash: str | None = None
@@ -110,6 +111,7 @@ def _write_plan(measurement: Measurement, run_dir: Path) -> Path:
         "final_step_seconds": measurement.final_step_seconds,
         "warmup_seconds": measurement.warmup_seconds,
         "max_tokens": measurement.max_tokens,
+        "min_tokens": measurement.min_tokens,
         "repeat_share": measurement.repeat_share,
         "request_timeout_seconds": measurement.request_timeout_seconds,
         "parent_pid": os.getpid(),

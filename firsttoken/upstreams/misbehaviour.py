@@ -120,6 +120,7 @@ def _error_after_first_token(scene: Scene) -> Script:
     yield scene.head()
     yield scene.voice.role()
     yield from scene.texts(TOKENS[:1])
+    yield scene.tempo.token_s
     yield scene.voice.error(500, "internal_error", "the fault wall fails inside the stream")
 
 
@@ -139,13 +140,17 @@ def _malformed_chunk(scene: Scene) -> Script:
     yield scene.end()
 
 
+def _drips(scene: Scene, data: bytes) -> Script:
+    for start in range(0, len(data), DRIP_BYTES):
+        yield data[start : start + DRIP_BYTES]
+        yield scene.tempo.drip_s
+
+
 def _slow_drip(scene: Scene) -> Script:
     yield scene.head()
     voice = scene.voice
     data = voice.role() + b"".join(voice.text(token) for token in TOKENS) + scene.end()
-    for start in range(0, len(data), DRIP_BYTES):
-        yield data[start : start + DRIP_BYTES]
-        yield scene.tempo.drip_s
+    yield from _drips(scene, data)
 
 
 def _null_content_first(scene: Scene) -> Script:
@@ -276,6 +281,11 @@ def _whole_malformed(scene: Scene) -> Script:
     yield Whole(body[: len(body) // 2], headers=scene.headers)
 
 
+def _whole_drip(scene: Scene) -> Script:
+    yield Head("application/json", scene.headers)
+    yield from _drips(scene, _body(scene))
+
+
 _WHOLE_STATUSES = {name: fault for name, fault in FAULTS.items() if name.startswith("status_")}
 WHOLE_FAULTS: dict[str, Fault] = {
     **dict.fromkeys(FAULTS, _whole_ok),
@@ -289,5 +299,6 @@ WHOLE_FAULTS: dict[str, Fault] = {
     "error_in_200": _whole_error,
     "error_after_first_token": _whole_error,
     "malformed_chunk": _whole_malformed,
+    "slow_drip": _whole_drip,
 }
 """What each fault is where no stream was asked for: the nearest thing, else a reply in order."""

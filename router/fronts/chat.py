@@ -1,15 +1,15 @@
-"""The OpenAI front: ``/v1/chat/completions`` and ``/v1/models``."""
+"""Chat in the dialects of the clients: OpenAI's, and Ollama's two."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
+import time
 from collections.abc import Callable
 
-import orjson
 from starlette.types import Receive, Scope, Send
 
 from firsttoken.core.clock import NS_PER_MS
-from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import (
     ATTEMPTS_HEADER,
     BACKEND_HEADER,
@@ -19,14 +19,13 @@ from firsttoken.core.words import (
     TIER_HEADER,
     ErrorType,
 )
-from firsttoken.wire.dialect import Dialect, RequestError
+from firsttoken.wire.dialect import Dialect, ReplyIdentity, RequestError
+from firsttoken.wire.events import End, Failure
 from router.account import Account
+from router.attempt import Opened
 from router.backends.faults import Fault, client_status
-from router.fronts.http import BodyError, ClientGone, Exchange, Keys
-from router.gate import Opened
+from router.fronts.http import JSON, BodyError, ClientGone, Exchange, Keys
 from router.pipeline import Pipeline
-
-_JSON = "application/json"
 
 _STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
@@ -44,12 +43,12 @@ _ERROR_CODES = {
 }
 
 
-class ChatCompletions:
-    """``POST /v1/chat/completions``, streamed or not.
+class Chat:
+    """An endpoint that chats in one dialect, streamed or not.
 
     Args:
-        pipeline: returns the pipeline, which exists once the server has started.
-        dialect: OpenAI's.
+        pipeline: returns the pipeline in force.
+        dialect: of the clients.
         keys: who may enter.
     """
 
@@ -61,52 +60,59 @@ class ChatCompletions:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         exchange = Exchange(scope, receive, send)
-        pipeline = self._pipeline()
-        if not self._keys.admit(exchange.bearer_token()):
-            await _refuse(exchange, self._dialect, 401, "the API key is missing or wrong")
+        tenant = self._keys.tenant(exchange.bearer_token())
+        if tenant is None:
+            await refuse(exchange, self._dialect, 401, "the API key is missing or wrong")
             return
-        limits = pipeline.config.limits
+        limits = self._pipeline().config.limits
         try:
             body = await exchange.body(limits.body_bytes, limits.body_seconds)
             request = self._dialect.parse_request(body)
         except BodyError as error:
-            await _refuse(exchange, self._dialect, error.status, str(error))
+            await refuse(exchange, self._dialect, error.status, str(error))
+            return
         except RequestError as error:
-            await _refuse(exchange, self._dialect, 400, str(error))
+            await refuse(exchange, self._dialect, 400, str(error))
+            return
         except ClientGone:
             return
-        else:
-            client = _ChatClient(exchange, self._dialect, stream=request.stream)
-            serving = pipeline.serve(request, exchange.request_id, client)
-            try:
-                await exchange.while_connected(serving)
-            except asyncio.CancelledError:
-                # The server stops, and its time for requests in flight is over.
-                await client.stop()
+        if not request.messages:
+            # Ollama's way to have a model loaded; the router sees to that by itself.
+            identity = ReplyIdentity(secrets.token_hex(12), request.model, int(time.time()))
+            loaded = self._dialect.write_reply(identity, [End(0, "load")])
+            await exchange.reply(200, JSON, loaded)
+            return
+        client = _ChatClient(exchange, self._dialect, stream=request.stream)
+        # The one in force now that the body is here: what served before a reload may have ended.
+        serving = self._pipeline().serve(request, exchange.request_id, tenant, client)
+        try:
+            await exchange.while_connected(serving)
+        except asyncio.CancelledError:
+            # The server stops, and its time for requests in flight is over.
+            await client.stop()
 
 
 class _ChatClient:
-    """A client that speaks OpenAI; see :class:`router.pipeline.Client`."""
+    """The client of one exchange; see :class:`router.pipeline.Client`."""
 
     def __init__(self, exchange: Exchange, dialect: Dialect, *, stream: bool) -> None:
         self._exchange = exchange
-        self._dialect = dialect
+        self.dialect = dialect
         self._stream = stream
         self.write = exchange.write
         self.end = exchange.end
 
-    async def begin(self, opened: Opened, account: Account) -> None:
+    async def begin(self, account: Account, opened: Opened | None) -> None:
         headers = _route_headers(account)
-        headers.append(("server-timing", _server_timing(opened, account)))
-        emulated = opened.reply.header(EMULATED_HEADER)
+        headers.append(("server-timing", _server_timing(account, opened)))
+        emulated = opened.reply.header(EMULATED_HEADER) if opened else None
         if emulated is not None:
             headers.append((EMULATED_HEADER, emulated))
         if self._stream:
-            await self._exchange.start(
-                200, self._dialect.content_type, (*headers, *_STREAM_HEADERS)
-            )
-        else:
-            await self._exchange.start(200, _JSON, headers)
+            headers.extend(_STREAM_HEADERS)
+        await self._exchange.start(
+            200, self.dialect.content_type if self._stream else JSON, headers
+        )
 
     async def refuse(self, fault: Fault, account: Account) -> None:
         headers = _route_headers(account)
@@ -115,62 +121,33 @@ class _ChatClient:
         if fault.error_type is not ErrorType.OVERLOADED:
             headers.append(_NO_RETRY)
         status = client_status(fault)
-        code = fault.error_type.value
-        body = self._dialect.write_error(status, code, fault.message)
-        await self._exchange.reply(status, _JSON, body, headers)
+        body = self.dialect.write_error(status, fault.error_type.value, fault.message)
+        await self._exchange.reply(status, JSON, body, headers)
 
     async def break_off(self, fault: Fault) -> None:
-        body = self._dialect.write_error(
-            client_status(fault), fault.error_type.value, fault.message
-        )
-        # An error object in place of a chunk, and no end mark: every client library raises on it.
-        await self._exchange.write(b"data: " + body.replace(b"\n", b" ") + b"\n\n")
+        # An error in place of the next frame, and no end mark: every client library raises on it.
+        failure = Failure(0, fault.error_type, fault.message, client_status(fault))
+        writer = self.dialect.writer(ReplyIdentity("", "", 0), include_usage=False)
+        await self._exchange.write(writer.write(failure))
         await self._exchange.end()
 
     async def stop(self) -> None:
         """End the exchange because the router does; nothing is left to be cancelled then."""
         fault = Fault(ErrorType.OVERLOADED, "the router is shutting down")
+        if self._exchange.ended:
+            return
         if self._exchange.begun:
             await self.break_off(fault)
         else:
-            await _refuse(self._exchange, self._dialect, client_status(fault), fault.message)
+            await refuse(self._exchange, self.dialect, client_status(fault), fault.message)
 
 
-class Models:
-    """``GET /v1/models``: every model that can be asked for, known from the settings alone."""
-
-    def __init__(self, backends: tuple[Backend, ...], dialect: Dialect, keys: Keys) -> None:
-        names: dict[str, str] = {}
-        for backend in backends:
-            for name in (backend.model, *backend.model_aliases):
-                names.setdefault(name, backend.name)
-        self._body = orjson.dumps(
-            {
-                "object": "list",
-                "data": [
-                    {"id": name, "object": "model", "created": 0, "owned_by": owner}
-                    for name, owner in names.items()
-                ],
-            }
-        )
-        self._dialect = dialect
-        self._keys = keys
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        exchange = Exchange(scope, receive, send)
-        if self._keys.admit(exchange.bearer_token()):
-            await exchange.reply(200, _JSON, self._body)
-        else:
-            await _refuse(exchange, self._dialect, 401, "the API key is missing or wrong")
-
-
-async def _refuse(exchange: Exchange, dialect: Dialect, status: int, message: str) -> None:
+async def refuse(exchange: Exchange, dialect: Dialect, status: int, message: str) -> None:
     """Answer a request that is not accepted."""
     body = dialect.write_error(status, _ERROR_CODES.get(status, "api_error"), message)
     # What was not read of the body is not worth reading.
     headers = [("connection", "close")] if status in {408, 413} else []
-    await exchange.reply(status, _JSON, body, headers)
+    await exchange.reply(status, JSON, body, headers)
 
 
 def _route_headers(account: Account) -> list[tuple[str, str]]:
@@ -178,7 +155,7 @@ def _route_headers(account: Account) -> list[tuple[str, str]]:
     headers = [
         (TIER_HEADER, decision.tier.value),
         (ATTEMPTS_HEADER, str(decision.attempts)),
-        (CACHE_HEADER, "bypass"),
+        (CACHE_HEADER, decision.cache.value),
     ]
     if decision.reason is not None:
         headers.append((BACKEND_HEADER, decision.backend))
@@ -186,17 +163,19 @@ def _route_headers(account: Account) -> list[tuple[str, str]]:
     return headers
 
 
-def _server_timing(opened: Opened, account: Account) -> str:
-    """Return where the time to the first token went, in milliseconds: the router's own work, failed
-    attempts, the backend."""
+def _server_timing(account: Account, opened: Opened | None) -> str:
+    """Return where the time to the first token went, in milliseconds: the router's own work,
+    attempts that were given up, the wait for a slot, the backend."""
+    if opened is None:
+        return f"router;dur={(account.now_ns() - account.accepted_ns) / NS_PER_MS:.3f}"
     record = opened.record
     first_ns = account.first_started_ns or record.started_ns
     ready_ns = record.first_token_ns or record.headers_ns or record.started_ns
-    return ", ".join(
-        f"{name};dur={duration_ns / NS_PER_MS:.3f}"
-        for name, duration_ns in (
-            ("router", first_ns - account.accepted_ns),
-            ("fallback", record.started_ns - first_ns),
-            ("backend", ready_ns - record.started_ns),
-        )
+    queue_ms = record.queue_ms or 0.0
+    parts = (
+        ("router", (first_ns - account.accepted_ns) / NS_PER_MS),
+        ("fallback", (record.started_ns - first_ns) / NS_PER_MS),
+        ("queue", queue_ms),
+        ("backend", (ready_ns - record.started_ns) / NS_PER_MS - queue_ms),
     )
+    return ", ".join(f"{name};dur={milliseconds:.3f}" for name, milliseconds in parts)

@@ -18,6 +18,8 @@ from starlette.types import Receive, Scope, Send
 
 from firsttoken.core.words import REQUEST_ID_HEADER
 
+JSON = "application/json"
+
 REQUEST_ID_CHARS = 128
 
 _READ_AND_DROPPED = 8
@@ -45,6 +47,7 @@ class Exchange:
         self._headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         self.request_id = sane_request_id(self.header(REQUEST_ID_HEADER.encode()))
         self.begun = False
+        self.ended = False
 
     def header(self, name: bytes) -> bytes | None:
         """Return a request header by its lower-case name."""
@@ -120,7 +123,7 @@ class Exchange:
 
     async def end(self) -> None:
         """End the reply."""
-        await self._send({"type": "http.response.body", "body": b"", "more_body": False})
+        await self._last(b"")
 
     async def reply(
         self,
@@ -131,7 +134,11 @@ class Exchange:
     ) -> None:
         """Send a whole reply."""
         await self.start(status, content_type, [("content-length", str(len(body))), *headers])
+        await self._last(body)
+
+    async def _last(self, body: bytes) -> None:
         await self._send({"type": "http.response.body", "body": body, "more_body": False})
+        self.ended = True
 
     async def _disconnected(self) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -149,15 +156,20 @@ class Keys:
     """The keys that clients may present; without any, everybody may enter."""
 
     def __init__(self, keys: Iterable[str]) -> None:
+        self.replace(keys)
+
+    def replace(self, keys: Iterable[str]) -> None:
+        """Let in these keys from now on, and no others."""
         self._digests = [_digest(key) for key in keys]
 
-    def admit(self, token: str) -> bool:
-        """Say whether ``token`` is one of the keys, in time that does not depend on it."""
+    def tenant(self, token: str) -> str | None:
+        """Return who presents ``token``, in time that does not depend on it: the digest of the
+        key, an empty string where no key is asked for, None where it is none of the keys."""
         if not self._digests:
-            return True
+            return ""
         presented = _digest(token)
         matches = [hmac.compare_digest(presented, digest) for digest in self._digests]
-        return any(matches)
+        return presented.hex() if any(matches) else None
 
 
 def _digest(key: str) -> bytes:

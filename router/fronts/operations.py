@@ -9,11 +9,9 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from exporter.instruments import CONTENT_TYPE
-from router.fronts.http import Exchange, Keys
+from router.fronts.http import JSON, Exchange, Keys
 from router.health.monitor import Monitor
 from router.ledger import Ledger
-
-_JSON = "application/json"
 
 Handler = Callable[[Exchange, Scope], Awaitable[None]]
 
@@ -28,15 +26,15 @@ class Endpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         exchange = Exchange(scope, receive, send)
-        if self._keys is not None and not self._keys.admit(exchange.bearer_token()):
-            await exchange.reply(401, _JSON, b'{"error":"the API key is missing or wrong"}')
+        if self._keys is not None and self._keys.tenant(exchange.bearer_token()) is None:
+            await exchange.reply(401, JSON, b'{"error":"the API key is missing or wrong"}')
             return
         await self._handler(exchange, scope)
 
 
 async def healthz(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
     """Answer that the process is alive."""
-    await exchange.reply(200, _JSON, b'{"status":"ok"}')
+    await exchange.reply(200, JSON, b'{"status":"ok"}')
 
 
 def readyz(monitor: Callable[[], Monitor]) -> Handler:
@@ -45,7 +43,7 @@ def readyz(monitor: Callable[[], Monitor]) -> Handler:
     async def handle(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
         health = monitor()
         body = orjson.dumps({"ready": health.any_usable, "blocked": sorted(health.blocked)})
-        await exchange.reply(200 if health.any_usable else 503, _JSON, body)
+        await exchange.reply(200 if health.any_usable else 503, JSON, body)
 
     return handle
 
@@ -66,11 +64,11 @@ def records(ledger: Ledger[object], key: str) -> Handler:
         number = _after(scope["query_string"])
         if number is None:
             message = b'{"error":"after: expected a whole number of at least 0"}'
-            await exchange.reply(400, _JSON, message)
+            await exchange.reply(400, JSON, message)
             return
         last, found = ledger.after(number)
         body = await asyncio.to_thread(orjson.dumps, {"next": last, key: found})
-        await exchange.reply(200, _JSON, body)
+        await exchange.reply(200, JSON, body)
 
     return handle
 

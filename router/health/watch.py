@@ -8,8 +8,8 @@ import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 
+from exporter.engine_cpu import CpuMeter
 from firsttoken.core.words import Tier
-from router.health.cpu import CpuMeter
 from router.health.modes import Evidence, ModeRules, ModeState, slow_after_s, step
 from router.health.monitor import Monitor
 from router.health.probes import LocalProbe

@@ -328,6 +328,8 @@ async def test_not_streamed(url: str, name: str, path: str) -> None:
             reply.json()
     else:
         assert TEXT in json.dumps(reply.json(), ensure_ascii=False)
+    if name == "slow_drip":
+        assert {len(chunk) for chunk in reply.chunks[:-1]} == {DRIP_BYTES}
 
 
 @pytest.mark.parametrize("name", sorted(SILENT))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 from firsttoken.core.settings import durations
 from firsttoken.core.settings.backend import Backend
@@ -139,7 +140,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 def notes(settings: Settings, tree: Tree) -> list[Finding]:
     """Return the key path and text of every note."""
-    return [*_readings(settings), *_not_yet(settings, tree)]
+    return [*_readings(settings), *_encoder(settings), *_not_yet(tree)]
 
 
 def _readings(settings: Settings) -> Iterator[Finding]:
@@ -166,31 +167,27 @@ def _readings(settings: Settings) -> Iterator[Finding]:
         yield ("llm_routing", "hybrid_mode"), "is off: the remote backends are not used"
 
 
+def _encoder(settings: Settings) -> Iterator[Finding]:
+    cache = settings.caching_strategy.semantic_cache
+    package = cache.embedding_model.partition("/")[0].replace("-", "_")
+    if cache.enable and package == "sentence_transformers" and find_spec(package) is None:
+        yield (
+            ("caching_strategy", "semantic_cache", "embedding_model"),
+            (
+                "the package sentence-transformers is not installed: the encoder that comes along "
+                "is used, with a threshold of its own instead of similarity_threshold"
+            ),
+        )
+
+
 _PLANNED: dict[KeyPath, str] = {
-    ("caching_strategy", "local_cache"): "the exact cache",
-    ("caching_strategy", "semantic_cache"): "the semantic cache",
-    ("health_check", "fallback_strategy"): "acting on the fallback strategy",
     ("monitoring_metrics", "alerts"): "acting on alerts",
     ("tuning_recommendations",): "trying the tuning recommendations",
 }
-_PLANNED_TRIGGERS = frozenset({"local_model_confidence", "query_complexity"})
 """What a later version does; taken out as it comes."""
 
 
-def _not_yet(settings: Settings, tree: Tree) -> Iterator[Finding]:
-    caches = settings.caching_strategy
-    wanted = {
-        "local_cache": caches.local_cache.enable,
-        "semantic_cache": caches.semantic_cache.enable,
-    }
-    for index, remote in enumerate(settings.llm_routing.remote_models):
-        for place, condition in enumerate(remote.trigger_conditions):
-            if condition.name in _PLANNED_TRIGGERS:
-                yield (*REMOTES, index, "trigger_conditions", place), _planned(condition.name)
+def _not_yet(tree: Tree) -> Iterator[Finding]:
     for path, what in _PLANNED.items():
-        if tree.get(path) and wanted.get(str(path[-1]), True):
-            yield path, _planned(what)
-
-
-def _planned(what: str) -> str:
-    return f"{what} is planned; this version reads the key and does not act on it"
+        if tree.get(path):
+            yield path, f"{what} is planned; this version reads the key and does not act on it"

@@ -201,10 +201,12 @@ class LocalCache(Section):
 
 
 class SemanticCache(Section):
-    """``caching_strategy.semantic_cache``."""
+    """``caching_strategy.semantic_cache``; ``verify_share`` is ours: the share of its hits that is
+    checked against a model afterwards."""
 
     enable: bool = False
     similarity_threshold: Share = 0.9
+    verify_share: Share = 0.02
     embedding_model: Annotated[str, Field(min_length=1, max_length=200)] = (
         "sentence-transformers/all-MiniLM-L6-v2"
     )

@@ -1,0 +1,92 @@
+"""The servers of a trial: embedded engine, emulated cloud, router; all children, all stopped."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from firsttoken.core import settings as settings_room
+from firsttoken.core.child import Child
+from firsttoken.core.settings import Settings, environment
+from firsttoken.engines import options as engine_options
+from firsttoken.engines.supervisor import EngineSupervisor
+from firsttoken.trials.progress import Progress
+
+CLOUD_MODEL = "emulated-qwen"
+CLOUD_PREFIX = "/compatible-mode"
+
+
+def start_engine(
+    stack: ExitStack,
+    settings: Settings,
+    slots: int,
+    log: Path,
+    *,
+    progress: Progress,
+    restarts: list[str],
+) -> EngineSupervisor:
+    """Start the embedded engine; ``restarts`` is told of those that follow."""
+    checked = engine_options.check(engine_options.from_settings(settings, slots=slots))
+    engine = EngineSupervisor(checked.options, log=log, on_event=restarts.append)
+    with progress.doing(f"starting llama.cpp with {slots} slots"):
+        engine.start()
+    stack.callback(engine.stop)
+    return engine
+
+
+def start_cloud(stack: ExitStack, seed: int, log: Path) -> Child:
+    """Start the emulated cloud."""
+    argv = [sys.executable, "-m", "firsttoken.upstreams.cloud", "--seed", str(seed)]
+    return stack.enter_context(Child.start(argv, log=log))
+
+
+def start_router(stack: ExitStack, settings_file: Path, log: Path) -> Child:
+    """Start the router."""
+    serve = ["-m", "firsttoken.cli.main", "serve", "--ready-json", "--port", "0"]
+    return stack.enter_context(
+        Child.start(
+            [sys.executable, *serve, "--config", str(settings_file)],
+            log=log,
+            env=environment.neutral(os.environ),
+        )
+    )
+
+
+def write_router_settings(
+    path: Path, engine: EngineSupervisor, cloud: Child, *, caches: bool = True
+) -> Path:
+    """Write the default settings with the addresses of these servers; return ``path``."""
+    yaml = YAML()
+    document: dict[str, Any] = yaml.load(settings_room.DEFAULT_PATH.read_text(encoding="utf-8"))
+    routing = document["llm_routing"]
+    routing["local_model"] |= {
+        "endpoint": engine.url,
+        "model": engine.options.model_name,
+        "dialect": "openai",
+        "slots": engine.options.slots,
+    }
+    first = routing["remote_models"][0]
+    routing["remote_models"] = [
+        {
+            "name": "emulated_cloud",
+            "endpoint": f"{cloud.url}{CLOUD_PREFIX}",
+            "model": CLOUD_MODEL,
+            "dialect": "openai",
+            "priority": 100 - routing["local_model"]["priority"],
+            "trigger_conditions": list(first["trigger_conditions"]),
+        }
+    ]
+    del document["health_check"]["local_model"]["endpoint"]
+    # The probabilities of a model as small as this one say nothing: see docs/confidence.md.
+    document["confidence"] = {"tokens": 0}
+    if not caches:
+        for cache in document["caching_strategy"].values():
+            cache["enable"] = False
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(document, file)
+    return path

@@ -1,0 +1,333 @@
+"""Everything that one set of settings needs to serve, put together, started and ended as one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from exporter.engine_cpu import CpuMeter, listener, loopback_port
+from exporter.engine_memory import memory_share
+from firsttoken.core.clock import NS_PER_S, NowNs
+from firsttoken.core.settings.backend import Backend
+from firsttoken.core.settings.endpoint import is_private, parse
+from firsttoken.core.words import ErrorType, Reason, Tier
+from firsttoken.language.encoder import load as load_encoder
+from firsttoken.wire import dialects
+from firsttoken.wire.dialect import Dialect
+from router.account import Books
+from router.actions.recovery import Policy, Recovery, Symptoms
+from router.admission import Admission
+from router.attempt import ERROR_BODY_BYTES, Asker, read_body
+from router.backends.transport import Transport, TransportError
+from router.cache.store import Caches
+from router.cache.verify import Verifier
+from router.config import RouterConfig
+from router.gate import Gate
+from router.health.monitor import Monitor
+from router.health.probes import LocalProbe
+from router.health.watch import Watch
+from router.hedging import Budget
+from router.pipeline import Pipeline
+from router.policy.avoid import Pressure, avoid
+from router.policy.explain import explain
+from router.policy.prediction import FirstTokenTimes
+
+_log = logging.getLogger(__name__)
+
+PRESSED_CPU_SHARE = 0.9
+"""Of the engine's quota: above it a local first token is taken to be late."""
+
+_RESTART = "restart_service"
+"""The action's name in the metric, as the deployment guide has it."""
+
+_LATE = frozenset({ErrorType.FIRST_TOKEN_TIMEOUT, ErrorType.OVERLOADED, ErrorType.RATE_LIMITED})
+"""Failures that count as first tokens which came too late."""
+
+ASK_TIMEOUT_S = 2.0
+"""For a question about the backend itself."""
+
+
+class Serving:
+    """The running router of one set of settings.
+
+    Args:
+        config: what it is told.
+        books: where accounts are entered; they outlive it.
+        transport: the connections to the backends; closed with it.
+        caches: the caches; they may outlive it.
+        now_ns: the clock.
+        draw: random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        config: RouterConfig,
+        books: Books,
+        transport: Transport,
+        caches: Caches,
+        *,
+        now_ns: NowNs,
+        draw: Callable[[], float] = random.random,
+    ) -> None:
+        meters = books.meters
+        self.config = config
+        self.caches = caches
+        self._transport = transport
+        self._now_ns = now_ns
+        self._meters = meters
+        self._backends = {backend.name: backend for backend in config.rules.backends}
+        local = [each for each in self._backends.values() if each.tier is Tier.LOCAL]
+        self._local = local[0] if local else None
+        self._dialects: dict[str, Dialect] = {
+            name: dialects.get(backend.dialect or "openai")
+            for name, backend in self._backends.items()
+        }
+        # Without a limit it still knows how many requests are under way.
+        slots_known = config.admission.enable
+        self._admissions = {
+            each.name: Admission(
+                each.slots if slots_known else None, now_ns, most_waiting=config.admission.queue
+            )
+            for each in local
+        }
+        self._times = {name: FirstTokenTimes() for name in self._backends}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.monitor = Monitor(
+            self._backends,
+            config.breaker,
+            self._is_back,
+            meters.circuit_changed,
+            now_s=self._now_s,
+        )
+        self._probe_of_local = self._make_probe()
+        self._cpu = self._make_cpu_meter()
+        self.watch = Watch(
+            config.modes,
+            self.monitor,
+            lambda state: meters.mode_changed(state.mode),
+            probe=self._probe_of_local if config.health.active else None,
+            interval_s=config.health.interval_s,
+            retries=config.health.retries,
+            cpu=self._cpu,
+            waiting=self._local_waits_s,
+            now_s=self._now_s,
+        )
+        asker = Asker(transport, self._dialects, config.options, self._admissions, now_ns)
+        self.gate = Gate(
+            asker,
+            self._failed,
+            self._times,
+            config.hedging.enable,
+            Budget(config.hedging.extra_load),
+            config.confidence,
+            self._pressed,
+            now_ns,
+        )
+        self.pipeline = Pipeline(
+            config, self.gate, self.monitor, caches, books, draw, self._avoid, self._served
+        )
+        self._recovery = self._make_recovery()
+        share = config.caching.semantic_cache.verify_share
+        verifier = Verifier(asker, caches, self._idle, meters.cache_checked)
+        caches.found_by_meaning = lambda lookup: (
+            self._later(verifier.check(lookup)) if draw() < share else None
+        )
+
+    async def start(self) -> None:
+        """Begin to watch, to ask the backends what they are, and to warm the local one."""
+        # Word lists are read when they are first needed: not by the first user.
+        explain(self.config, [{"role": "user", "content": "hello, 你好"}], "auto")
+        self.watch.start()
+        if self._recovery is not None:
+            self._recovery.start()
+        if self.caches.wants_encoder:
+            self._later(self._load_encoder())
+        for backend in self._backends.values():
+            self._later(self._meet(backend))
+
+    async def aclose(self) -> None:
+        """End the work in the background and all connections."""
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._recovery is not None:
+            await self._recovery.aclose()
+        await self.watch.aclose()
+        await self.monitor.aclose()
+        await self._transport.aclose()
+
+    def _now_s(self) -> float:
+        return self._now_ns() / NS_PER_S
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(_logged(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def _make_probe(self) -> LocalProbe | None:
+        local, health = self._local, self.config.health
+        if local is None:
+            return None
+        return LocalProbe(
+            local, health.endpoint, health.timeout_s, self._gives_a_token, self._fetch_from(local)
+        )
+
+    def _make_cpu_meter(self) -> CpuMeter | None:
+        port = loopback_port(self._local.base_url) if self._local else None
+        return CpuMeter(lambda: listener(port), self._now_s) if port is not None else None
+
+    def _make_recovery(self) -> Recovery | None:
+        local, probe, adapter = self._local, self._probe_of_local, self.config.adapter
+        if local is None or probe is None or adapter is None:
+            return None
+        cpu, meters, told = self._cpu, self._meters, self.config.recovery
+        return Recovery(
+            local.name,
+            Policy(told.memory, told.cool_down, told.most_per_hour, told.drain, told.ready),
+            adapter,
+            self.monitor,
+            symptoms=lambda: Symptoms(
+                self.monitor.dead(local.name), memory_share(cpu.processes) if cpu else None
+            ),
+            in_flight=lambda: self._admissions[local.name].in_use,
+            probe=probe.passes,
+            on_action=lambda cause, result: meters.actions(_RESTART, result).inc(),  # noqa: ARG005
+            now_s=self._now_s,
+        )
+
+    def _local_waits_s(self) -> Iterator[float]:
+        return self.gate.local_waits_s()
+
+    async def _gives_a_token(self, name: str) -> bool:
+        return await self.gate.probe(self._backends[name], self.config.health.timeout_s)
+
+    async def _is_back(self, name: str) -> bool:
+        """Probe a backend whose circuit is open, the local one as thoroughly as ever."""
+        probe = self._probe_of_local
+        if probe is not None and probe.name == name:
+            return await probe.passes()
+        return await self._gives_a_token(name)
+
+    def _failed(self, backend: Backend, error_type: ErrorType) -> None:
+        """Take note of an attempt that failed, before its first token or after."""
+        if error_type is not ErrorType.OVERLOADED or backend.name not in self._admissions:
+            # Before it stands the router's own queue, which may be full without a fault of its.
+            self.monitor.failed(backend.name, error_type)
+        if error_type in _LATE:
+            self.watch.late(backend.name, backend.tier)
+
+    def _idle(self) -> Backend | None:
+        """Return the local backend if nobody is using it now."""
+        local = self._local
+        if local is None or local.name in self.monitor.blocked:
+            return None
+        queue = self._admissions.get(local.name)
+        return local if queue is not None and queue.in_use == 0 else None
+
+    def _pressed(self, name: str) -> bool:
+        """Whether a backend is known to be late before it is asked."""
+        if self._local is None or name != self._local.name:
+            return False
+        queue = self._admissions.get(name)
+        if queue is not None and queue.predicted_wait_s(self._now_ns()) > 0:
+            return True
+        cpu = self.watch.cpu_share
+        return self.watch.loaded is False or (cpu is not None and cpu > PRESSED_CPU_SHARE)
+
+    def _avoid(self, prompt_chars: int, draw: float) -> Mapping[str, Reason]:
+        """Return the backends that should not come first now."""
+        local, now_ns = self._local, self._now_ns()
+        if local is None:
+            return {}
+        queue = self._admissions.get(local.name)
+        state = self.watch.state
+        pressure = Pressure(state.mode, state.local_share)
+        wait_s = queue.predicted_wait_s(now_ns) if queue else 0.0
+        if queue is not None and wait_s > 0:
+            medians = {
+                name: times.quantile(0.5, prompt_chars, now_ns)
+                for name, times in self._times.items()
+                if name not in self.monitor.blocked
+            }
+            own_s = medians.pop(local.name, None)
+            others = [median for median in medians.values() if median is not None]
+            pressure = replace(
+                pressure,
+                full=queue.full,
+                wait_s=wait_s,
+                own_s=own_s or 0.0,
+                other_s=min(others, default=None),
+            )
+        return avoid(local, pressure, draw)
+
+    def _served(self, backend: Backend, seconds: float | None) -> None:
+        if seconds is not None:
+            self.watch.first_token(backend.name, backend.tier, seconds)
+
+    async def _meet(self, backend: Backend) -> None:
+        """Find out in which dialect a backend is to be asked and how many slots it has; warm it."""
+        if backend.dialect is None and is_private(parse(backend.base_url)):
+            version = await self._json(backend, "/api/version")
+            if isinstance(version.get("version"), str):
+                self._dialects[backend.name] = dialects.get("ollama")
+                probe = self._probe_of_local
+                if probe is not None and probe.name == backend.name:
+                    probe.backend = replace(backend, dialect="ollama")
+        queue = self._admissions.get(backend.name)
+        if backend.slots is None and queue is not None and self.config.admission.enable:
+            slots = (await self._json(backend, "/props")).get("total_slots")
+            if type(slots) is int and slots > 0:
+                queue.resize(slots)
+        if backend.tier is Tier.LOCAL and self.config.preload:
+            await self._gives_a_token(backend.name)
+
+    def _fetch_from(self, backend: Backend) -> Callable[[str], Awaitable[tuple[int, bytes]]]:
+        """Return what fetches a URL of ``backend``, with its key; raises OSError without answer."""
+        key = backend.api_key
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+
+        async def fetch(url: str) -> tuple[int, bytes]:
+            try:
+                reply = await self._transport.get(url, headers)
+                try:
+                    return reply.status, bytes(await read_body(reply, ERROR_BODY_BYTES))
+                finally:
+                    reply.close()
+            except TransportError as error:
+                raise OSError(str(error)) from error
+
+        return fetch
+
+    async def _load_encoder(self) -> None:
+        """Load the encoder in a thread: it takes a second that the first users need not wait."""
+        told = self.config.caching.semantic_cache
+        encoder, why = await asyncio.to_thread(load_encoder, told.embedding_model)
+        named = encoder.name == told.embedding_model
+        self.caches.use(encoder, told.similarity_threshold if named else encoder.threshold)
+        if why:
+            _log.warning("%s", why)
+
+    async def _json(self, backend: Backend, path: str) -> dict[str, Any]:
+        """Return what a backend says at ``path``; an empty object where it says nothing."""
+        try:
+            async with asyncio.timeout(ASK_TIMEOUT_S):
+                status, body = await self._fetch_from(backend)(f"{backend.base_url}{path}")
+            told = orjson.loads(body) if status == 200 else {}
+        except (OSError, TimeoutError, orjson.JSONDecodeError):
+            return {}
+        return told if isinstance(told, dict) else {}
+
+
+async def _logged(work: Coroutine[Any, Any, None]) -> None:
+    """Do some work that nobody waits for; what goes wrong in it goes to the log."""
+    try:
+        await work
+    except Exception:  # noqa: BLE001 - nobody else would ever hear of it
+        _log.exception("work in the background failed")
