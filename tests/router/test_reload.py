@@ -1,0 +1,357 @@
+"""New settings while the router serves: in force as a whole, or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from firsttoken.core.child import Child
+from firsttoken.core.errors import UserError
+from router import __main__ as main
+from router.app import Router
+from tests.router.conftest import chat
+from tests.router.official import start_router
+from tests.router.upstream import (
+    DONE,
+    FINISH,
+    Call,
+    Upstream,
+    answer,
+    delta,
+    silent,
+    then_silent,
+)
+
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Reading the world's from the disk takes longer than a test."""
+
+EXACT = {"local_cache": {"enable": True}}
+
+
+class Stage:
+    """A router that runs, its settings file, and two backends that settings may name."""
+
+    def __init__(self, path: Path, near: Upstream, far: Upstream) -> None:
+        self.path = path
+        self.near = near
+        self.far = far
+        self.child: Child
+        self.http: httpx.AsyncClient
+        self.seen = 0
+        """Decisions of the tests before."""
+
+    async def connect(self, child: Child, stack: AsyncExitStack) -> None:
+        """Talk to a router that runs."""
+        self.child = child
+        self.http = httpx.AsyncClient(base_url=child.url, timeout=10, verify=NO_CERTIFICATES)
+        await stack.enter_async_context(self.http)
+
+    def write(
+        self, *, remote: bool = False, timeout: float = 5.0, local: str = "near", **sections: Any
+    ) -> None:
+        """Write the settings file."""
+        near = {"dialect": "openai", "model": "small", "slots": 4, "timeout": timeout}
+        far = {"name": "cloud", "endpoint": self.far.url, "dialect": "openai", "model": "large"}
+        endpoint = {"near": self.near.url, "far": self.far.url}[local]
+        settings: dict[str, Any] = {
+            "llm_routing": {
+                "local_model": {"endpoint": endpoint, **near},
+                "remote_models": [far] if remote else [],
+            },
+            "local_optimization": {"model_loading": {"preload": False}},
+            # Nobody answers there, so that the backends are asked by the tests alone.
+            "health_check": {"local_model": {"endpoint": "http://127.0.0.1:9"}},
+            "hedging": {"enable": False},
+            "confidence": {"tokens": 0},
+        }
+        self.path.write_text(json.dumps(settings | sections))
+
+    async def ask(self, text: str = "tell me more", **fields: Any) -> httpx.Response:
+        headers = fields.pop("headers", None)
+        body = chat(text, **fields)
+        return await self.http.post("/v1/chat/completions", json=body, headers=headers)
+
+    async def reload(self, status: int = 200, key: str = "") -> Any:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        reply = await self.http.post("/-/reload", headers=headers)
+        assert reply.status_code == status
+        return reply.json()
+
+    async def models(self) -> list[str]:
+        listed = (await self.http.get("/v1/models")).json()
+        return [model["id"] for model in listed["data"]]
+
+    async def decisions(self) -> list[dict[str, Any]]:
+        reply = await self.http.get("/debug/decisions", params={"after": self.seen})
+        found: list[dict[str, Any]] = reply.json()["decisions"]
+        return found
+
+    async def until_models(self, names: list[str]) -> None:
+        async with asyncio.timeout(5):
+            while await self.models() != names:
+                pass
+
+
+Begin = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Child, Path]]:
+    """One router for the whole module, and its settings file; each test begins with a reload."""
+    path = tmp_path_factory.mktemp("router") / "hybrid.yaml"
+    path.write_text("llm_routing: {local_model: {endpoint: 'http://127.0.0.1:9'}}\n")
+    with start_router(path) as child:
+        yield child, path
+
+
+@pytest.fixture
+async def begin(running: tuple[Child, Path]) -> AsyncIterator[Begin]:
+    """Have the router serve by the settings that a test says, with backends of its own."""
+    child, path = running
+    async with AsyncExitStack() as stack:
+
+        async def run(**settings: Any) -> Stage:
+            near = await stack.enter_async_context(Upstream(answer("near")))
+            far = await stack.enter_async_context(Upstream(answer("far")))
+            stage = Stage(path, near, far)
+            await stage.connect(child, stack)
+            stage.write(**settings)
+            await stage.reload()
+            stage.seen = (await stage.http.get("/debug/decisions")).json()["next"]
+            return stage
+
+        yield run
+
+
+async def test_a_backend_is_added_and_timeouts_change(begin: Begin) -> None:
+    stage = await begin(timeout=5.0)
+    assert await stage.models() == ["small"]
+    stage.write(remote=True, timeout=0.2)
+    assert await stage.reload() == {"reloaded": True}
+    assert await stage.models() == ["small", "large"]
+    assert (await stage.ask(model="cloud")).headers["x-firsttoken-backend"] == "cloud"
+    stage.near.script = silent
+    moved = await stage.ask()
+    assert moved.headers["x-firsttoken-backend"] == "cloud"
+    stage.write(timeout=0.2)
+    await stage.reload()
+    # Of what was taken away nothing is left.
+    assert (await stage.ask(model="cloud")).status_code == 504
+    await stage.far.until(lambda: stage.far.connections == 0)
+
+
+async def test_sighup_reloads_too(begin: Begin) -> None:
+    stage = await begin()
+    stage.write(remote=True)
+    os.kill(stage.child.pid, signal.SIGHUP)
+    await stage.until_models(["small", "large"])
+    stage.path.write_text("llm_routing: [")
+    os.kill(stage.child.pid, signal.SIGHUP)
+    stage.write()
+    # Signals are served in their order, so the broken file was read or replaced by now.
+    os.kill(stage.child.pid, signal.SIGHUP)
+    await stage.until_models(["small"])
+
+
+WRONG = {
+    "llm_routing: [": "hybrid.yaml",
+    "llm_rooting: {}": "llm_rooting",
+    "\x00": "hybrid.yaml",
+    "llm_routing: {local_model: {timeout: soon}}": "timeout",
+    "routing_logic: {simple_queries: {patterns: ['(']}}": "patterns",
+    "server: {api_keys_env: NO_SUCH_VARIABLE}": "NO_SUCH_VARIABLE",
+    "server: {api_keys_file: /no/such/file}": "api_keys_file",
+}
+
+
+async def test_wrong_settings_change_nothing(begin: Begin) -> None:
+    stage = await begin()
+    for text, told in WRONG.items():
+        stage.path.write_text(text)
+        error = (await stage.reload(422))["error"]
+        assert told in error
+        assert len(error.splitlines()) == 1
+        assert await stage.models() == ["small"]
+        assert (await stage.ask()).headers["x-firsttoken-backend"] == "local"
+    stage.path.unlink()
+    assert "hybrid.yaml" in (await stage.reload(422))["error"]
+    stage.write(remote=True)
+    await stage.reload()
+    assert await stage.models() == ["small", "large"]
+
+
+async def test_a_request_under_way_ends_by_the_settings_it_began_with(begin: Begin) -> None:
+    go_on = asyncio.Event()
+
+    async def waits(call: Call) -> None:
+        await call.head()
+        await call.chunk(delta("begun "))
+        await go_on.wait()
+        await call.chunk(delta("and ended"))
+        await call.chunk(FINISH)
+        await call.chunk(DONE)
+        await call.last_chunk()
+
+    stage = await begin()
+    stage.near.script = waits
+    async with stage.http.stream("POST", "/v1/chat/completions", json=chat()) as reply:
+        texts = reply.aiter_text()
+        assert "begun" in await anext(texts)
+        stage.write(local="far")
+        await stage.reload()
+        assert (await stage.ask()).text.count("far") == 1
+        go_on.set()
+        rest = "".join([text async for text in texts])
+    assert "and ended" in rest
+    assert rest.endswith("data: [DONE]\n\n")
+    # With its last request the router has left the backend.
+    await stage.near.until(lambda: stage.near.connections == 0)
+    found = await stage.decisions()
+    assert sorted(each["outcome"] for each in found) == ["success", "success"]
+
+
+async def test_a_request_whose_body_is_under_way(begin: Begin) -> None:
+    stage = await begin()
+    arriving = asyncio.Event()
+    content = json.dumps(chat()).encode()
+
+    async def body() -> AsyncIterator[bytes]:
+        yield content[:10]
+        await arriving.wait()
+        yield content[10:]
+
+    asking = asyncio.create_task(stage.http.post("/v1/chat/completions", content=body()))
+    async with asyncio.timeout(5):
+        # What is asked on another connection is answered after the head above has been read.
+        for _ in range(3):
+            await stage.models()
+    stage.write(local="far")
+    await stage.reload()
+    arriving.set()
+    reply = await asking
+    assert reply.status_code == 200
+    await stage.near.until(lambda: stage.near.connections == 0)
+
+
+async def test_leaving_after_a_reload_frees_the_backend(begin: Begin) -> None:
+    stage = await begin()
+    stage.near.script = then_silent(delta("begun"))
+    async with stage.http.stream("POST", "/v1/chat/completions", json=chat()) as reply:
+        assert "begun" in await anext(reply.aiter_text())
+        stage.write(local="far")
+        await stage.reload()
+    await stage.near.until(lambda: stage.near.connections == 0, seconds=2)
+
+
+async def test_connections_do_not_pile_up(begin: Begin) -> None:
+    stage = await begin()
+    for number in range(5):
+        stage.write(timeout=5.0 + number)
+        await stage.reload()
+        assert (await stage.ask()).status_code == 200
+    await stage.near.until(lambda: stage.near.connections == 1)
+    metrics = (await stage.http.get("/metrics")).text
+    assert 'llm_requests_in_flight{backend="local"} 0.0' in metrics
+
+
+async def test_ten_reloads_at_once_under_load(begin: Begin) -> None:
+    stage = await begin(remote=True)
+    asked = (stage.ask(f"question {number}") for number in range(30))
+    reloads = (stage.reload() for _ in range(10))
+    replying = asyncio.gather(*asked)
+    await asyncio.gather(*reloads)
+    replies = await replying
+    assert {reply.status_code for reply in replies} == {200}
+    found = await stage.decisions()
+    assert [each["outcome"] for each in found] == ["success"] * 30
+
+
+async def test_the_cache_is_kept_unless_its_settings_change(begin: Begin) -> None:
+    stage = await begin(caching_strategy=EXACT)
+
+    async def cache() -> str:
+        return str((await stage.ask()).headers["x-firsttoken-cache"])
+
+    assert [await cache(), await cache()] == ["miss", "exact"]
+    stage.write(caching_strategy=EXACT, server={"max_concurrency": 99})
+    await stage.reload()
+    assert await cache() == "exact"
+    stage.write(caching_strategy={"local_cache": {"enable": True, "ttl": 60}})
+    await stage.reload()
+    assert [await cache(), await cache()] == ["miss", "exact"]
+    stage.write()
+    await stage.reload()
+    assert await cache() == "bypass"
+
+
+async def test_what_answers_differently_is_not_in_the_cache(begin: Begin) -> None:
+    stage = await begin(caching_strategy=EXACT)
+    await stage.ask()
+    assert (await stage.ask()).headers["x-firsttoken-cache"] == "exact"
+    stage.write(local="far", caching_strategy=EXACT)
+    await stage.reload()
+    reply = await stage.ask()
+    assert reply.headers["x-firsttoken-cache"] == "miss"
+    assert "far" in reply.text
+    colder = {"model_loading": {"preload": False}, "inference": {"temperature": 0.1}}
+    stage.write(local="far", caching_strategy=EXACT, local_optimization=colder)
+    await stage.reload()
+    assert (await stage.ask()).headers["x-firsttoken-cache"] == "miss"
+    assert stage.far.calls[-1].body["temperature"] == 0.1
+
+
+async def test_keys_are_replaced(begin: Begin, tmp_path: Path) -> None:
+    stage = await begin()
+    keys = tmp_path / "keys"
+    keys.write_text("old-key, kept-key")
+    keys.chmod(0o600)
+    stage.write(server={"api_keys_file": str(keys)})
+    await stage.reload()
+
+    async def status(key: str) -> int:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        return int((await stage.ask(headers=headers)).status_code)
+
+    assert [await status(key) for key in ("old-key", "kept-key", "new-key", "")] == [
+        *(200, 200, 401, 401)
+    ]
+    await stage.reload(401)
+    await stage.reload(401, "new-key")
+    keys.write_text("new-key\nkept-key\n")
+    await stage.reload(200, "old-key")
+    assert [await status(key) for key in ("old-key", "kept-key", "new-key", "")] == [
+        *(401, 200, 200, 401)
+    ]
+    await stage.reload(401, "old-key")
+    stage.write()
+    await stage.reload(200, "kept-key")
+    assert await status("") == 200
+
+
+def test_a_router_that_is_open_to_others_does_not_lose_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "hybrid.yaml"
+    local = "llm_routing: {local_model: {endpoint: 'http://127.0.0.1:9'}}\n"
+    path.write_text(local + "server: {api_keys_env: KEYS_OF_THE_TESTS}\n")
+    monkeypatch.setenv("KEYS_OF_THE_TESTS", "a-key")
+    served: list[Router] = []
+    monkeypatch.setattr(main, "die_with_parent", lambda: None)
+    monkeypatch.setattr(main, "run", lambda router, *_, **__: served.append(router))
+    main.serve([path], "192.0.2.1", 0, ready_json=False)
+    load = served[0]._load
+    assert load is not None
+    assert load().api_keys == ("a-key",)
+    path.write_text(local)
+    with pytest.raises(UserError, match="no API key is set"):
+        load()
