@@ -18,10 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from firsttoken.core.clock import NS_PER_S, NowNs, monotonic_ns
 from firsttoken.core.errors import UserError
+from firsttoken.transport.http1 import HttpTransport
+from firsttoken.transport.protocol import Transport
 from firsttoken.wire import dialects
 from router.account import Books
-from router.backends.http1 import HttpTransport
-from router.backends.transport import Transport
 from router.cache.store import Caches
 from router.config import RouterConfig
 from router.fronts.chat import Chat

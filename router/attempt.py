@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from firsttoken.core.clock import NowNs
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import ErrorType
+from firsttoken.transport.protocol import Reply, Transport, TransportError
 from firsttoken.wire import faults
 from firsttoken.wire.dialect import ChatRequest, Dialect, Reader, RequestError
 from firsttoken.wire.events import End, Event, Failure, is_token
@@ -16,7 +17,6 @@ from router.account import Account, AttemptRecord
 from router.admission import Admission, QueueFullError, Ticket
 from router.backends.faults import Fault
 from router.backends.requests import ReplyOptions, build_call, for_backend, with_probabilities
-from router.backends.transport import Reply, Transport, TransportError
 
 HELD_BYTES = 262_144
 """Bytes held back at most before the commit."""

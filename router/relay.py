@@ -16,10 +16,10 @@ from typing import Protocol
 
 from firsttoken.core.clock import NowNs
 from firsttoken.core.words import ErrorType
+from firsttoken.transport.protocol import Reply, TransportError
 from firsttoken.wire.dialect import Dialect, Reader, Writer
 from firsttoken.wire.events import End, Event, Failure, Timings, Usage, is_token
 from router.backends.faults import Fault
-from router.backends.transport import Reply, TransportError
 
 TAIL_FRAMES = 4
 """Frames of the end of a stream that are kept and read: finish, usage, timings and end mark are

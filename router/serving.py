@@ -18,13 +18,13 @@ from firsttoken.core.settings.backend import Backend
 from firsttoken.core.settings.endpoint import is_private, parse
 from firsttoken.core.words import ErrorType, Reason, Tier
 from firsttoken.language.encoder import load as load_encoder
+from firsttoken.transport.protocol import Transport, TransportError
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import Dialect
 from router.account import Books
 from router.actions.recovery import Policy, Recovery, Symptoms
 from router.admission import Admission
 from router.attempt import ERROR_BODY_BYTES, Asker, read_body
-from router.backends.transport import Transport, TransportError
 from router.cache.store import Caches
 from router.cache.verify import Verifier
 from router.config import RouterConfig
@@ -218,7 +218,7 @@ class Serving:
     def _failed(self, backend: Backend, error_type: ErrorType) -> None:
         """Take note of an attempt that failed, before its first token or after."""
         if error_type is not ErrorType.OVERLOADED or backend.name not in self._admissions:
-            # Before it stands the router's own queue, which may be full without a fault of its.
+            # The router's own queue before it may be full without any fault of the engine.
             self.monitor.failed(backend.name, error_type)
         if error_type in _LATE:
             self.watch.late(backend.name, backend.tier)

@@ -1,1 +1,1 @@
-"""The HTTP edge towards the backends: transport, and how a reply that is no answer is read."""
+"""What backends are sent, and how their failures are read."""

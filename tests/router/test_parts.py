@@ -15,10 +15,10 @@ from firsttoken.core.errors import UserError
 from firsttoken.core.records import ATTEMPTS
 from firsttoken.core.settings import from_mapping
 from firsttoken.core.words import ErrorType
+from firsttoken.transport.protocol import Reply, TransportError
 from firsttoken.wire import dialects
 from router.account import AttemptRecord
 from router.app import Router
-from router.backends.transport import Reply, TransportError
 from router.config import from_settings
 from router.fronts.http import Keys, sane_request_id
 from router.ledger import Ledger

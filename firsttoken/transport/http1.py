@@ -16,9 +16,9 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from firsttoken.core.words import ErrorType
-from router.backends.connection import Connection, HttpStream
-from router.backends.dial import Dialer, Origin
-from router.backends.transport import CONNECT_TIMEOUT_S, TransportError
+from firsttoken.transport.connection import Connection, HttpStream
+from firsttoken.transport.dial import Dialer, Origin
+from firsttoken.transport.protocol import CONNECT_TIMEOUT_S, TransportError
 
 IDLE_S = 60.0
 """How long an idle connection is kept: a new one to a cloud costs three round trips."""
@@ -27,7 +27,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 class HttpTransport:
-    """See :class:`router.backends.transport.Transport`. Belongs to one event loop.
+    """See :class:`firsttoken.transport.protocol.Transport`. Belongs to one event loop.
 
     A kept connection may have been closed by the backend at the moment of its reuse (llama.cpp
     drops idle ones after 5 s). That shows as an end before the first byte, is no fault of the

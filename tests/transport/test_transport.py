@@ -24,12 +24,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firsttoken.core.words import ErrorType
+from firsttoken.transport import dial, http1
+from firsttoken.transport.connection import UNREAD_BYTES, Connection
+from firsttoken.transport.dial import Origin
+from firsttoken.transport.http1 import HttpTransport
+from firsttoken.transport.protocol import Reply, TransportError
 from firsttoken.wire.http_reply import MAX_HEADER_BYTES
-from router.backends import dial, http1
-from router.backends.connection import UNREAD_BYTES, Connection
-from router.backends.dial import Origin
-from router.backends.http1 import HttpTransport
-from router.backends.transport import Reply, TransportError
 
 LENGTH = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\nX-Word: Yes\r\n\r\nhello"
 CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhe\r\n3\r\nllo\r\n0\r\n\r\n"

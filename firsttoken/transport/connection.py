@@ -6,9 +6,9 @@ import asyncio
 from typing import Protocol, cast
 
 from firsttoken.core.words import ErrorType
+from firsttoken.transport.dial import Origin
+from firsttoken.transport.protocol import TransportError
 from firsttoken.wire.http_reply import HttpReply, ReplyError
-from router.backends.dial import Origin
-from router.backends.transport import TransportError
 
 UNREAD_BYTES = 262_144
 """Of a reply that are kept for its reader before the backend is made to wait."""
@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
 
 
 class HttpStream:
-    """One reply on its way; see :class:`router.backends.transport.Reply`."""
+    """One reply on its way; see :class:`firsttoken.transport.protocol.Reply`."""
 
     def __init__(self, connection: Connection) -> None:
         self.status = 0

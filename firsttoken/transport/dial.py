@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from firsttoken.core.words import ErrorType
-from router.backends.transport import TransportError
+from firsttoken.transport.protocol import TransportError
 
 HEAD_START_S = 0.25
 """Of one address over the next: a family that is filtered on the way must not cost the connection
