@@ -129,7 +129,8 @@ class Asker:
         try:
             ticket = admission.enter(self.now_ns()) if admission else None
         except QueueFullError as error:
-            fault = Fault(ErrorType.OVERLOADED, f"{backend.name}: {error}", retry_after="1")
+            message = f"{backend.name}: {error}"
+            fault = Fault(ErrorType.OVERLOADED, message, retry_after="1", of_our_queue=True)
             raise AttemptFailed(fault) from error
         try:
             if ticket is not None:

@@ -50,7 +50,7 @@ class Gate:
     """Makes the attempts of plans."""
 
     asker: Asker
-    failed: Callable[[Backend, ErrorType], None]
+    failed: Callable[[Backend, Fault], None]
     """Is told of each attempt that failed."""
     times: Mapping[str, FirstTokenTimes]
     """By backend: how long its first tokens take."""
@@ -247,7 +247,7 @@ class _Race:
             fault = failure.fault
             self._failed = (backend, fault)
             self._account.failed(runner.record, fault)
-            self._gate.failed(backend, fault.error_type)
+            self._gate.failed(backend, fault)
             if fault.error_type is ErrorType.FIRST_TOKEN_TIMEOUT:
                 self._learn(runner.record)
             if runner.hedge and self._running:
@@ -265,7 +265,9 @@ class _Race:
         if runner.hedge:
             self._account.hedged(HedgeResult.WON)
             if self._failed is not None:
-                reason = reason_after(runner.planned, self._failed[0], self._failed[1].error_type)
+                failed, fault = self._failed
+                reason = reason_after(runner.planned, failed, fault.error_type)
+                self._account.fell_back(failed, opened.backend, fault.error_type)
             elif self._doubted is not None:
                 reason = Reason.LOW_CONFIDENCE
         self._learn(runner.record)

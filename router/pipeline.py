@@ -160,7 +160,7 @@ class Pipeline:
             await client.end()
             return ending
         account.end(ending.fault.outcome, ending.fault.error_type)
-        self.gate.failed(opened.backend, ending.fault.error_type)
+        self.gate.failed(opened.backend, ending.fault)
         if ending.told:
             await client.end()
         else:

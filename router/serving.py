@@ -25,6 +25,7 @@ from router.account import Books
 from router.actions.recovery import Policy, Recovery, Symptoms
 from router.admission import Admission
 from router.attempt import ERROR_BODY_BYTES, Asker, read_body
+from router.backends.faults import Fault
 from router.cache.store import Caches
 from router.cache.verify import Verifier
 from router.config import RouterConfig
@@ -215,12 +216,11 @@ class Serving:
             return await probe.passes()
         return await self._gives_a_token(name)
 
-    def _failed(self, backend: Backend, error_type: ErrorType) -> None:
+    def _failed(self, backend: Backend, fault: Fault) -> None:
         """Take note of an attempt that failed, before its first token or after."""
-        if error_type is not ErrorType.OVERLOADED or backend.name not in self._admissions:
-            # The router's own queue before it may be full without any fault of the engine.
-            self.monitor.failed(backend.name, error_type)
-        if error_type in _LATE:
+        if not fault.of_our_queue:
+            self.monitor.failed(backend.name, fault.error_type)
+        if fault.error_type in _LATE:
             self.watch.late(backend.name, backend.tier)
 
     def _idle(self) -> Backend | None:

@@ -17,6 +17,8 @@ class Fault:
     """The HTTP status the backend answered with, if it answered."""
     retry_after: str | None = None
     """The backend's ``Retry-After``."""
+    of_our_queue: bool = False
+    """Whether the router's own queue before the backend was full, which is no fault of it."""
 
     @property
     def outcome(self) -> Outcome:

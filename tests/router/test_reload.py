@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,7 +18,7 @@ from firsttoken.core.child import Child
 from firsttoken.core.errors import UserError
 from router import __main__ as main
 from router.app import Router
-from tests.router.conftest import chat
+from tests.router.conftest import NO_CERTIFICATES, chat
 from tests.router.official import start_router
 from tests.router.upstream import (
     DONE,
@@ -31,9 +30,6 @@ from tests.router.upstream import (
     silent,
     then_silent,
 )
-
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""Reading the world's from the disk takes longer than a test."""
 
 EXACT = {"local_cache": {"enable": True}}
 
