@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from types import TracebackType
-from typing import Self
 
 from firsttoken.core.clock import NS_PER_S, NowNs, monotonic_ns
 
@@ -49,13 +47,9 @@ def predicted_wait_s(ages_s: Iterable[float], mean_hold_s: float, places: int, s
 
 
 class Ticket:
-    """One place in the queue, then one slot; made by :meth:`Admission.enter`.
+    """One place in the queue, then one slot; made by :meth:`Admission.enter`."""
 
-    As an asynchronous context manager it waits for its slot and gives it back.
-    """
-
-    def __init__(self, admission: Admission, entered_ns: int) -> None:
-        self.entered_ns = entered_ns
+    def __init__(self, admission: Admission) -> None:
         self.granted_ns: int | None = None
         """When it got its slot; None while it waits, or where it left before."""
         self._admission = admission
@@ -94,18 +88,6 @@ class Ticket:
         self.granted_ns = now_ns
         if self._woken is not None and not self._woken.done():
             self._woken.set_result(None)
-
-    async def __aenter__(self) -> Self:
-        await self.granted()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.leave()
 
 
 class Admission:
@@ -162,7 +144,7 @@ class Admission:
         """
         if self.full:
             raise QueueFullError(f"{self.waiting} requests wait for {self.slots} slots")
-        ticket = Ticket(self, now_ns)
+        ticket = Ticket(self)
         self._line[ticket] = None
         self._admit(now_ns)
         return ticket

@@ -9,7 +9,6 @@ import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
-from typing import cast
 
 import orjson
 from starlette.applications import Starlette
@@ -28,7 +27,6 @@ from router.fronts.chat import Chat
 from router.fronts.http import JSON, Exchange, Keys
 from router.fronts.models import Listing, ollama_running, ollama_tags, openai_models
 from router.fronts.operations import Endpoint, healthz, metrics, readyz, records
-from router.ledger import Ledger
 from router.meters import Meters
 from router.serving import Serving
 
@@ -105,8 +103,11 @@ class Router:
             before = self.serving
             kept = _answers(config) == _answers(self.config)
             after = self._made(config, before.caches if kept else None)
-            await after.start()
             self.books.meters.configured(config.rules)
+            # Nothing of this gives way to another task: both would write the same metrics.
+            after.take_over(before)
+            before.retire()
+            await after.start()
             self.config, self._serving = config, after
             self.keys.replace(config.api_keys)
             task = asyncio.get_running_loop().create_task(_drained(before))
@@ -177,8 +178,8 @@ def create_app(router: Router) -> ASGIApp:
         await exchange.reply(200, JSON, orjson.dumps({"version": version("firsttoken")}))
 
     keys, books = router.keys, router.books
-    attempts = records(cast("Ledger[object]", books.attempts), "attempts")
-    decisions = records(cast("Ledger[object]", books.decisions), "decisions")
+    attempts = records(books.attempts, "attempts")
+    decisions = records(books.decisions, "decisions")
     openai, ollama = dialects.get("openai"), dialects.get("ollama")
 
     def chat(name: str) -> Chat:
@@ -233,5 +234,7 @@ async def _reload_quietly(router: Router) -> None:
         await router.reload()
     except UserError as error:
         _log.error("the settings were not reloaded: %s", error)
+    except Exception:  # noqa: BLE001 - nobody else would ever hear of it
+        _log.exception("the settings were not reloaded")
     else:
         _log.warning("the settings were reloaded")

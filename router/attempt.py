@@ -72,6 +72,8 @@ class Asker:
     admissions: Mapping[str, Admission]
     """The queues of the backends that have one."""
     now_ns: NowNs
+    mute: set[str] = field(default_factory=set)
+    """Backends that cannot give probabilities."""
 
     async def open(
         self,
@@ -81,20 +83,25 @@ class Asker:
         account: Account | None = None,
         *,
         probabilities: bool = False,
+        timeout_s: float | None = None,
     ) -> Opened:
         """Ask ``backend``; return when its first token was read, or the proper end of a reply
         that has none. Within the deadline are the wait for a slot, the connection and the rest.
 
+        Without an account it is the router itself that asks, past the queue. ``timeout_s`` takes
+        the place of the backend's own deadline.
+
         Raises:
             AttemptFailed: it gave none.
         """
+        deadline_s = backend.first_token_timeout_s if timeout_s is None else timeout_s
         try:
-            async with asyncio.timeout(backend.first_token_timeout_s):
+            async with asyncio.timeout(deadline_s):
                 return await self._open(backend, request, record, account, probabilities)
         except TimeoutError:
             late = ErrorType.FIRST_TOKEN_TIMEOUT if request.stream else ErrorType.TOTAL_TIMEOUT
             what = "no first token" if request.stream else "no whole reply"
-            message = f"{backend.name}: {what} within {backend.first_token_timeout_s:g} s"
+            message = f"{backend.name}: {what} within {deadline_s:g} s"
             raise AttemptFailed(Fault(late, message)) from None
         except TransportError as error:
             message = f"{backend.name}: {error}"
@@ -125,7 +132,7 @@ class Asker:
         account: Account | None,
         probabilities: bool,
     ) -> Opened:
-        admission = self.admissions.get(backend.name)
+        admission = self.admissions.get(backend.name) if account is not None else None
         try:
             ticket = admission.enter(self.now_ns()) if admission else None
         except QueueFullError as error:
@@ -137,7 +144,14 @@ class Asker:
                 await ticket.granted()
                 if account is not None:
                     account.queued(record, self.now_ns())
-            opened = await self._ask(backend, request, record, probabilities)
+            try:
+                opened = await self._ask(backend, request, record, probabilities)
+            except AttemptFailed as failure:
+                if not (probabilities and failure.fault.is_final):
+                    raise
+                # Probably it was what the router had added that was refused.
+                opened = await self._ask(backend, request, record, probabilities=False)
+                self.mute.add(backend.name)
             opened.ticket = ticket
         except BaseException:
             # Cancellation included: no slot outlives its attempt.

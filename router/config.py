@@ -9,7 +9,7 @@ from exporter.engine_cpu import loopback_port
 from firsttoken.core.errors import UserError
 from firsttoken.core.settings import Settings
 from firsttoken.core.settings.backend import Backend
-from firsttoken.core.settings.conditions import TRIGGERS, Condition, parse
+from firsttoken.core.settings.conditions import Condition, Kind
 from firsttoken.core.settings.guide import CachingStrategy
 from firsttoken.core.settings.own import Admission, Hedging, Recovery
 from firsttoken.core.words import Tier
@@ -128,7 +128,8 @@ def from_settings(settings: Settings, engine: Adapter | None = None) -> RouterCo
 
 
 def _doubt(threshold: float) -> Condition:
-    return parse(f"{CONFIDENCE} < {threshold:g}", TRIGGERS)
+    text = f"{CONFIDENCE} < {threshold}"
+    return Condition(CONFIDENCE, "<", threshold, Kind.SHARE, text)
 
 
 def _check(backends: tuple[Backend, ...], *, hybrid: bool) -> None:

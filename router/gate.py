@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from firsttoken.core.catalogue import HedgeResult
 from firsttoken.core.clock import NS_PER_S, NowNs
 from firsttoken.core.settings.backend import Backend
-from firsttoken.core.words import ErrorType, Reason
+from firsttoken.core.words import ErrorType, Reason, Tier
 from firsttoken.wire.dialect import ChatRequest
 from firsttoken.wire.events import Probabilities
 from router.account import Account, AttemptRecord
@@ -61,8 +61,11 @@ class Gate:
     pressed: Callable[[str], bool]
     """Whether a backend is known to be late before it is asked: full, not loaded, or out of CPU."""
     now_ns: NowNs
-    mute: set[str] = field(default_factory=set)
-    """Backends that cannot give probabilities."""
+    first_token: Callable[[Backend, float, bool], None]
+    """Is told how long each streamed attempt took to its first token, in seconds, or, where the
+    flag is set, for how long it had none when it was given up."""
+    cold: Callable[[str], bool] = field(default=lambda name: False)  # noqa: ARG005
+    """Whether a backend has to load its model first."""
     waiting: dict[int, AttemptRecord] = field(default_factory=dict)
     """Attempts under way that have no first token yet, by identity."""
 
@@ -106,9 +109,8 @@ class Gate:
         )
         record = AttemptRecord("probe", backend.name, backend.model, self.now_ns())
         try:
-            async with asyncio.timeout(timeout_s):
-                opened = await self.asker.open(backend, request, record)
-        except (AttemptFailed, TimeoutError):
+            opened = await self.asker.open(backend, request, record, timeout_s=timeout_s)
+        except AttemptFailed:
             return False
         opened.close()
         return True
@@ -161,7 +163,7 @@ class _Race:
                     return result
             if self._running:
                 continue
-            if self._doubted is not None and not (self._waiting and self._waiting[0].doubt):
+            if self._doubted is not None and not (self._waiting and self._takes(self._waiting[0])):
                 break
             self._start()
         if self._doubted is not None:
@@ -177,13 +179,15 @@ class _Race:
             if task.done():
                 _close(task)
             del self._gate.waiting[id(runner.record)]
-            self._learn(runner.record)
+            self._learn(runner)
             if runner.hedge and self._committed:
                 self._account.hedged(HedgeResult.LOST)
         records = [runner.record for runner in losers.values()]
         if self._doubted is not None and not self._doubted[1].record.committed:
-            self._doubted[0].close()
-            records.append(self._doubted[1].record)
+            opened, runner = self._doubted
+            opened.close()
+            self._learn(runner)
+            records.append(runner.record)
         if decided:
             for record in records:
                 self._account.dropped(record)
@@ -215,25 +219,16 @@ class _Race:
     async def _attempt(self, planned: PlannedAttempt, record: AttemptRecord) -> Opened:
         gate, backend = self._gate, planned.backend
         unsure = self._may_be_doubted(backend)
-        try:
-            opened = await gate.asker.open(
-                backend, self._request, record, self._account, probabilities=unsure
-            )
-        except AttemptFailed as failure:
-            if not (unsure and failure.fault.is_final):
+        opened = await gate.asker.open(
+            backend, self._request, record, self._account, probabilities=unsure
+        )
+        room_s = self._room_s()
+        if opened.probabilities and room_s > 0:
+            try:
+                await gate.asker.read_on(opened, gate.confidence.tokens, room_s)
+            except BaseException:
+                opened.close()
                 raise
-            # Probably it was what the router had added that was refused.
-            opened = await gate.asker.open(backend, self._request, record, self._account)
-            gate.mute.add(backend.name)
-            return opened
-        if unsure:
-            room_s = self._room_s()
-            if room_s > 0:
-                try:
-                    await gate.asker.read_on(opened, gate.confidence.tokens, room_s)
-                except BaseException:
-                    opened.close()
-                    raise
         return opened
 
     def _ended(self, task: asyncio.Task[Opened]) -> Opened | Fault | None:
@@ -249,10 +244,12 @@ class _Race:
             self._account.failed(runner.record, fault)
             self._gate.failed(backend, fault)
             if fault.error_type is ErrorType.FIRST_TOKEN_TIMEOUT:
-                self._learn(runner.record)
+                self._learn(runner)
             if runner.hedge and self._running:
                 self._account.hedged(HedgeResult.FAILED)
-            return fault if fault.is_final and self._doubted is None else None
+            # Nobody but the router wanted a hedge: what it says of the request ends nothing.
+            ends = fault.is_final and self._doubted is None and not (runner.hedge and self._running)
+            return fault if ends else None
         if opened.probabilities and self._gives_way(opened):
             self._doubted = (opened, runner)
             self._failed = None  # what failed before is not why the next one is asked
@@ -270,7 +267,7 @@ class _Race:
                 self._account.fell_back(failed, opened.backend, fault.error_type)
             elif self._doubted is not None:
                 reason = Reason.LOW_CONFIDENCE
-        self._learn(runner.record)
+        self._learn(runner)
         self._account.committed(runner.record, runner.planned.backend, reason)
         return opened
 
@@ -281,21 +278,23 @@ class _Race:
         for event in opened.events:
             if isinstance(event, Probabilities):
                 confidence.take(event)
-        value = confidence.value()
-        self._account.decision.confidence = value
-
-        def takes(planned: PlannedAttempt) -> bool:
-            return planned.doubt is not None and planned.doubt.holds(value)
-
+        self._account.decision.confidence = confidence.value()
         # Who did not ask for it comes after who did.
-        self._waiting = deque(sorted(self._waiting, key=takes, reverse=True))
+        self._waiting = deque(sorted(self._waiting, key=self._takes, reverse=True))
         candidates = (*self._waiting, *(runner.planned for runner in self._running.values()))
-        return any(map(takes, candidates))
+        return any(map(self._takes, candidates))
+
+    def _takes(self, planned: PlannedAttempt) -> bool:
+        """Whether a backend asked for replies as unsure as the local one."""
+        doubt = planned.doubt
+        return doubt is not None and doubt.holds(self._account.decision.confidence)
 
     def _may_be_doubted(self, backend: Backend) -> bool:
         """Whether the reply's confidence is wanted, and can be had without being late."""
         rules, request = self._gate.confidence, self._request
-        if not request.stream or request.tools or backend.name in self._gate.mute:
+        if backend.tier is not Tier.LOCAL or backend.name in self._gate.asker.mute:
+            return False
+        if not request.stream or request.tools:
             # llama.cpp refuses probabilities beside tools.
             return False
         if request.extra.get("logprobs"):
@@ -314,9 +313,7 @@ class _Race:
         return self._gate.confidence.budget_s - spent_ns / NS_PER_S
 
     def _expected_s(self, backend: Backend, share: float) -> float | None:
-        times = self._gate.times.get(backend.name)
-        if times is None:
-            return None
+        times = self._gate.times[backend.name]
         return times.quantile(share, self._prompt_chars, self._gate.now_ns())
 
     def _when_to_hedge(self) -> float | None:
@@ -326,8 +323,13 @@ class _Race:
             return None
         (runner,) = self._running.values()
         backend = runner.planned.backend
+        queue = self._gate.asker.admissions.get(backend.name)
         delay_s = hedge_delay_s(
-            self._expected_s(backend, 0.95), at_once=self._gate.pressed(backend.name)
+            self._expected_s(backend, 0.95),
+            at_once=self._gate.pressed(backend.name),
+            p99_s=None if self._gate.cold(backend.name) else self._expected_s(backend, 0.99),
+            wait_s=queue.predicted_wait_s(self._gate.now_ns()) if queue else 0.0,
+            other_s=self._expected_s(self._waiting[0].backend, 0.5),
         )
         return asyncio.get_running_loop().time() + delay_s
 
@@ -344,20 +346,22 @@ class _Race:
         else:
             self._account.hedged(HedgeResult.DENIED)
 
-    def _learn(self, record: AttemptRecord) -> None:
-        """Enter how long an attempt's first token took, or how long it had not come."""
-        times = self._gate.times.get(record.backend)
-        queued = record.backend in self._gate.asker.admissions
-        if times is None or not self._request.stream or (queued and record.queue_ms is None):
+    def _learn(self, runner: _Runner) -> None:
+        """Tell how long an attempt's first token took, or how long it had not come."""
+        record, backend = runner.record, runner.planned.backend
+        queued = backend.name in self._gate.asker.admissions
+        if not self._request.stream or (queued and record.queue_ms is None):
             # Who never left the router's own queue says nothing of the backend.
             return
-        now_ns = self._gate.now_ns()
-        seconds = record.first_token_s
+        now_ns, seconds = self._gate.now_ns(), record.first_token_s
+        times = self._gate.times[backend.name]
         if seconds is not None:
             times.observe(self._prompt_chars, seconds, now_ns)
+            self._gate.first_token(backend, seconds, False)  # noqa: FBT003 - a callback
         else:
             waited_s = (now_ns - record.started_ns) / NS_PER_S - (record.queue_ms or 0.0) / 1000
             times.observe_at_least(self._prompt_chars, waited_s, now_ns)
+            self._gate.first_token(backend, waited_s, True)  # noqa: FBT003
 
 
 def _close(task: asyncio.Task[Opened]) -> None:

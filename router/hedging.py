@@ -18,29 +18,37 @@ FLOOR_S = 0.2
 """The target's lower end: an engine that is fast already is not hedged for a few milliseconds."""
 
 CEILING_S = 1.0
-"""The guide's threshold for a slow local engine: from there on a hedge is always worth its cost."""
+"""The guide's threshold for a slow local engine."""
 
 
 def hedge_delay_s(
     p95_s: float | None,
     *,
-    floor_s: float = FLOOR_S,
-    ceiling_s: float = CEILING_S,
     at_once: bool = False,
+    p99_s: float | None = None,
+    wait_s: float = 0.0,
+    other_s: float | None = None,
 ) -> float:
     """Return how many seconds after the local attempt the other backend is asked.
 
     Args:
         p95_s: 95th percentile of the local engine's first-token time for prompts of this length,
             so that about one request in twenty is hedged; None where it is not known yet.
-        floor_s: shortest delay.
-        ceiling_s: longest delay; wins over ``floor_s``.
         at_once: whether the local engine will surely be late: its slots are full, its model is
             not loaded, its CPU is over 90 % busy.
+        p99_s: 99th percentile of the same.
+        wait_s: predicted wait for a slot, which comes before it.
+        other_s: median first-token time of the backend that would be asked.
+
+    A hedge that would come later than 99 of 100 local first tokens cannot win but against the
+    hundredth: it waits until the local one is that late.
     """
-    if at_once:
-        return 0.0
-    return min(max(DEFAULT_DELAY_S if p95_s is None else p95_s, floor_s), ceiling_s)
+    delay_s = 0.0
+    if not at_once:
+        delay_s = min(max(DEFAULT_DELAY_S if p95_s is None else p95_s, FLOOR_S), CEILING_S)
+    if p99_s is None or other_s is None or delay_s + other_s <= wait_s + p99_s:
+        return delay_s
+    return max(delay_s, wait_s + p99_s)
 
 
 class Budget:

@@ -21,11 +21,13 @@ class Ledger(Generic[_Record]):
         self._records.append(record)
         self._last += 1
 
-    def after(self, number: int) -> tuple[int, list[_Record]]:
-        """Return the last sequence number and the kept records with numbers over ``number``.
+    def after(self, number: int, limit: int | None = None) -> tuple[int, list[_Record]]:
+        """Return the first ``limit`` kept records with numbers over ``number``, and before them
+        the number from which to go on: that of the last one returned.
 
-        A number that was never given out belongs to a process before this one: all are returned.
+        A number that was never given out belongs to a process before this one: reading begins anew.
         """
         dropped = self._last - len(self._records)
         start = max(0, number - dropped) if number <= self._last else 0
-        return self._last, list(islice(self._records, start, None))
+        found = list(islice(self._records, start, None if limit is None else start + limit))
+        return dropped + start + len(found), found

@@ -79,12 +79,19 @@ class Meters:
         self.in_flight = instruments.gauge("llm_requests_in_flight")
         self._backend_up = instruments.gauge("llm_backend_up")
         self._circuit_state = instruments.gauge("llm_circuit_state")
+        self._backends: set[str] = set()
         self._mode = instruments.gauge("llm_mode")
         instruments.gauge("llm_build_info")(_version()).set(1)
         self.configured(rules)
 
     def configured(self, rules: Rules) -> None:
-        """Take the backends of new settings."""
+        """Take the backends of new settings; one that is gone is not up any longer."""
+        names = {backend.name for backend in rules.backends}
+        for gone in self._backends - names:
+            self._backend_up(gone).set(0)
+            for each in CircuitState:
+                self._circuit_state(gone, each).set(0)
+        self._backends = names
         self._models = {backend.model for backend in rules.backends}
         self.mode_changed(Mode.NORMAL if rules.hybrid else Mode.LOCAL_ONLY)
 

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from firsttoken.core.settings.backend import Backend
-from firsttoken.core.words import ErrorType, Outcome, Reason
+from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
 from firsttoken.wire.dialect import ChatRequest, Dialect, ReplyIdentity
 from firsttoken.wire.events import Event, Usage, is_token
 from router.account import Account, Books, Counterfactual, cost_of
@@ -67,16 +66,22 @@ class Pipeline:
     avoid: Callable[[int, float], Mapping[str, Reason]]
     """Backends that should not come first now, for a prompt of so many characters and a random
     number in [0, 1)."""
-    served: Callable[[Backend, float | None], None]
-    """Is told of each first token: the backend, and the seconds that it took."""
     in_flight: int = 0
     idle: asyncio.Event = field(default_factory=_set_event)
     """Set while no request is served."""
 
     async def serve(
-        self, request: ChatRequest, request_id: str, tenant: str, client: Client
+        self,
+        request: ChatRequest,
+        request_id: str,
+        tenant: str,
+        client: Client,
+        tier: Tier | None = None,
     ) -> None:
-        """Serve one accepted request; it gets exactly one outcome, whatever happens."""
+        """Serve one accepted request; it gets exactly one outcome, whatever happens.
+
+        With ``tier`` only its backends are asked, and no cache.
+        """
         with self.books.open(request_id, request.model, stream=request.stream) as account:
             if self.in_flight >= self.config.limits.in_flight:
                 account.end(Outcome.REJECTED, ErrorType.OVERLOADED)
@@ -86,18 +91,23 @@ class Pipeline:
             self.in_flight += 1
             self.idle.clear()
             try:
-                await self._serve(request, tenant, client, account)
+                await self._serve(request, tenant, client, account, tier)
             finally:
                 self.in_flight -= 1
                 if not self.in_flight:
                     self.idle.set()
 
     async def _serve(
-        self, request: ChatRequest, tenant: str, client: Client, account: Account
+        self,
+        request: ChatRequest,
+        tenant: str,
+        client: Client,
+        account: Account,
+        tier: Tier | None,
     ) -> None:
         if self.config.limits.keep_texts:
             account.decision.text = signals.last_user_text(request.messages)[:500]
-        lookup = self.caches.look_up(request, tenant)
+        lookup = Lookup() if tier else self.caches.look_up(request, tenant)
         account.looked_up(lookup.answer)
         if lookup.reply is not None:
             await _replay(lookup.reply, request, client, account)
@@ -106,7 +116,8 @@ class Pipeline:
         found = signals.read(request.messages, self.config.patterns)
         avoided = self.avoid(found.prompt_chars, self.draw())
         state = State(self.monitor.blocked, self.monitor.drained, avoided, self.draw())
-        chosen = plan(request.model, found, self.config.rules, state)
+        rules = self.config.rules
+        chosen = plan(request.model, found, rules.of_tier(tier) if tier else rules, state)
         account.planned(chosen, found)
         opened = await self.gate.commit(chosen, request, found.prompt_chars, account)
         if isinstance(opened, Fault):
@@ -114,7 +125,6 @@ class Pipeline:
             await client.refuse(opened, account)
             return
         try:
-            self.served(opened.backend, opened.record.first_token_s if request.stream else None)
             await client.begin(account, opened)
             if request.stream:
                 ending = await self._stream(opened, request, lookup, client, account)
@@ -172,13 +182,14 @@ class Pipeline:
             body = bytes(opened.held)
         else:
             body = client.dialect.write_reply(_identity(opened.backend.model), opened.events)
-        await client.write(body)
         ending = Ending(events=opened.events)
         for event in opened.events:
             ending.note(event)
+        # Before it is sent: a reply is paid for, whether or not the client waits for it.
         account.told(opened.record, ending.usage, ending.timings, None)
         account.end(Outcome.SUCCESS)
         self.monitor.succeeded(opened.backend.name)
+        await client.write(body)
         await client.end()
         return ending
 

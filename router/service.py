@@ -17,7 +17,6 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Iterable, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,9 +32,7 @@ from router.account import Account, DecisionRecord
 from router.app import Router
 from router.attempt import Opened
 from router.backends.faults import Fault
-from router.cache.store import Caches
 from router.config import from_settings
-from router.pipeline import Pipeline
 from router.policy import signals
 
 _OPENAI = dialects.get("openai")
@@ -184,18 +181,6 @@ class HybridLLMService:
             self._loop, self._starting = loop, loop.create_task(self._router.start())
         await asyncio.shield(self._starting)
 
-    def _pipeline(self, tier: Tier | None) -> Pipeline:
-        """Return the way of a request: the whole one, or one that knows the backends of one tier
-        only, and no cache."""
-        pipeline = self._router.serving.pipeline
-        if tier is None:
-            return pipeline
-        rules = self._config.rules
-        backends = tuple(backend for backend in rules.backends if backend.tier is tier)
-        config = replace(self._config, rules=replace(rules, backends=backends))
-        caches = Caches(None, None, self._router.books.meters, time.monotonic)
-        return replace(pipeline, config=config, caches=caches)
-
     async def _whole(self, request: object, tier: Tier | None) -> dict[str, Any]:
         listener = _Listener()
         async with aclosing(self._events(listener, request, tier)) as heard:
@@ -219,7 +204,8 @@ class HybridLLMService:
         """Yield what the reply to ``request`` says, as it comes."""
         asked = _parsed(request)
         await self._started()
-        serving = self._pipeline(tier).serve(asked, secrets.token_hex(16), "", listener)
+        pipeline = self._router.serving.pipeline
+        serving = pipeline.serve(asked, secrets.token_hex(16), "", listener, tier)
         task = asyncio.create_task(serving)
         task.add_done_callback(listener.over)
         try:

@@ -5,28 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-import orjson
-
 from exporter.engine_cpu import CpuMeter, listener, loopback_port
 from exporter.engine_memory import memory_share
+from firsttoken.core.catalogue import CircuitState
 from firsttoken.core.clock import NS_PER_S, NowNs
 from firsttoken.core.settings.backend import Backend
-from firsttoken.core.settings.endpoint import is_private, parse
 from firsttoken.core.words import ErrorType, Reason, Tier
 from firsttoken.language.encoder import load as load_encoder
-from firsttoken.transport.protocol import Transport, TransportError
+from firsttoken.transport.protocol import Transport
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import Dialect
 from router.account import Books
 from router.actions.recovery import Policy, Recovery, Symptoms
 from router.admission import Admission
-from router.attempt import ERROR_BODY_BYTES, Asker, read_body
+from router.attempt import Asker
 from router.backends.faults import Fault
-from router.cache.store import Caches
+from router.backends.meeting import Meeting, fetch_from
+from router.cache.store import Caches, warm
 from router.cache.verify import Verifier
 from router.config import RouterConfig
 from router.gate import Gate
@@ -50,8 +49,8 @@ _RESTART = "restart_service"
 _LATE = frozenset({ErrorType.FIRST_TOKEN_TIMEOUT, ErrorType.OVERLOADED, ErrorType.RATE_LIMITED})
 """Failures that count as first tokens which came too late."""
 
-ASK_TIMEOUT_S = 2.0
-"""For a question about the backend itself."""
+_WHOLE = 0.99
+"""Who was waited for so much of its time limit has failed by it, and counts as such already."""
 
 
 class Serving:
@@ -97,13 +96,22 @@ class Serving:
             )
             for each in local
         }
+        self._meetings = {
+            name: Meeting(
+                backend,
+                fetch_from(transport, backend),
+                self._dialects,
+                self._admissions.get(name) if slots_known and backend.slots is None else None,
+            )
+            for name, backend in self._backends.items()
+        }
         self._times = {name: FirstTokenTimes() for name in self._backends}
         self._tasks: set[asyncio.Task[None]] = set()
         self.monitor = Monitor(
             self._backends,
             config.breaker,
             self._is_back,
-            meters.circuit_changed,
+            self._circuit_changed,
             now_s=self._now_s,
         )
         self._probe_of_local = self._make_probe()
@@ -129,10 +137,10 @@ class Serving:
             config.confidence,
             self._pressed,
             now_ns,
+            first_token=self._first_token,
+            cold=self._cold,
         )
-        self.pipeline = Pipeline(
-            config, self.gate, self.monitor, caches, books, draw, self._avoid, self._served
-        )
+        self.pipeline = Pipeline(config, self.gate, self.monitor, caches, books, draw, self._avoid)
         self._recovery = self._make_recovery()
         share = config.caching.semantic_cache.verify_share
         verifier = Verifier(asker, caches, self._idle, meters.cache_checked)
@@ -142,24 +150,61 @@ class Serving:
 
     async def start(self) -> None:
         """Begin to watch, to ask the backends what they are, and to warm the local one."""
-        # Word lists are read when they are first needed: not by the first user.
+        # What is made when it is first needed is made now: not by the first user.
         explain(self.config, [{"role": "user", "content": "hello, 你好"}], "auto")
         self.watch.start()
         if self._recovery is not None:
             self._recovery.start()
         if self.caches.wants_encoder:
             self._later(self._load_encoder())
-        for backend in self._backends.values():
-            self._later(self._meet(backend))
+        probe = self._probe_of_local if self.config.preload else None
+        for name, meeting in self._meetings.items():
+            cold = probe is not None and name == probe.name
+            self._later(self._warm(probe) if probe and cold else meeting.until_met())
+
+    def take_over(self, before: Serving) -> None:
+        """Go on with what was learned, by the settings before, of the backends that are the same.
+
+        To be followed by :meth:`retire` of the one before and :meth:`start`, at once.
+        """
+        same = {
+            name
+            for name, backend in self._backends.items()
+            if name in before._backends and _who(before._backends[name]) == _who(backend)
+        }
+        for name in same:
+            self._times[name] = before._times[name]
+            self._dialects[name] = before._dialects[name]
+            queue, known = self._admissions.get(name), before._admissions.get(name)
+            if self.config.admission.enable and queue and known and queue.slots is None:
+                queue.resize(known.slots)
+        self.monitor.take_over(before.monitor, same)
+        all_same = self._backends.keys() == before._backends.keys() == same
+        if all_same and self.config.modes == before.config.modes:
+            self.watch.take_over(before.watch)
+        local = self._local
+        if local is not None and local.name in same and self._recovery and before._recovery:
+            self._recovery.take_over(before._recovery)
+
+    def retire(self) -> None:
+        """Begin to end the work in the background; requests under way go on."""
+        if self._recovery is not None:
+            self._recovery.stop()
+        self.watch.stop()
+        self.monitor.stop()
+        if self._probe_of_local is not None:
+            self._probe_of_local.stop()
+        for task in self._tasks:
+            task.cancel()
 
     async def aclose(self) -> None:
         """End the work in the background and all connections."""
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        self.retire()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._recovery is not None:
             await self._recovery.aclose()
+        if self._probe_of_local is not None:
+            await self._probe_of_local.aclose()
         await self.watch.aclose()
         await self.monitor.aclose()
         await self._transport.aclose()
@@ -171,13 +216,21 @@ class Serving:
         task = asyncio.get_running_loop().create_task(_logged(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: work.close())  # it may be cancelled before it begins
 
     def _make_probe(self) -> LocalProbe | None:
         local, health = self._local, self.config.health
         if local is None:
             return None
         return LocalProbe(
-            local, health.endpoint, health.timeout_s, self._gives_a_token, self._fetch_from(local)
+            local,
+            health.endpoint,
+            health.timeout_s,
+            self.config.recovery.ready,
+            self._gives_a_token,
+            fetch_from(self._transport, local),
+            lambda: self._dialects[local.name].name,
+            self._meetings[local.name].ask,
         )
 
     def _make_cpu_meter(self) -> CpuMeter | None:
@@ -199,6 +252,7 @@ class Serving:
             ),
             in_flight=lambda: self._admissions[local.name].in_use,
             probe=probe.passes,
+            ready=probe.ready,
             on_action=lambda cause, result: meters.actions(_RESTART, result).inc(),  # noqa: ARG005
             now_s=self._now_s,
         )
@@ -206,22 +260,48 @@ class Serving:
     def _local_waits_s(self) -> Iterator[float]:
         return self.gate.local_waits_s()
 
-    async def _gives_a_token(self, name: str) -> bool:
-        return await self.gate.probe(self._backends[name], self.config.health.timeout_s)
+    async def _gives_a_token(self, name: str, seconds: float) -> bool:
+        return await self.gate.probe(self._backends[name], seconds)
 
-    async def _is_back(self, name: str) -> bool:
+    async def _is_back(self, name: str) -> bool | None:
         """Probe a backend whose circuit is open, the local one as thoroughly as ever."""
         probe = self._probe_of_local
         if probe is not None and probe.name == name:
             return await probe.passes()
-        return await self._gives_a_token(name)
+        return await self._gives_a_token(name, self.config.health.timeout_s)
+
+    async def _warm(self, probe: LocalProbe) -> None:
+        """Load the local model, as soon as it is known how it is to be asked."""
+        await self._meetings[probe.name].until_met()
+        await probe.load()
+
+    def _circuit_changed(self, name: str, state: CircuitState) -> None:
+        self._meters.circuit_changed(name, state)
+        meeting = self._meetings[name]
+        if state is CircuitState.CLOSED and meeting.met:  # else it is being asked, or will be
+            meeting.begin_anew()
+            if not meeting.met:
+                self._later(meeting.until_met())
 
     def _failed(self, backend: Backend, fault: Fault) -> None:
         """Take note of an attempt that failed, before its first token or after."""
         if not fault.of_our_queue:
             self.monitor.failed(backend.name, fault.error_type)
         if fault.error_type in _LATE:
-            self.watch.late(backend.name, backend.tier)
+            self.watch.late(backend.tier)
+
+    def _first_token(self, backend: Backend, seconds: float, censored: bool) -> None:
+        """Take note of how long a first token took, or of how long one was waited for in vain."""
+        if not censored:
+            self.watch.first_token(backend.name, backend.tier, seconds)
+            return
+        late = self.watch.slow_s < seconds < _WHOLE * backend.first_token_timeout_s
+        if late and backend.tier is Tier.LOCAL:
+            self.watch.late(backend.tier, seconds)
+
+    def _cold(self, name: str) -> bool:
+        """Whether a backend has to load its model first."""
+        return self._local is not None and name == self._local.name and self.watch.loaded is False
 
     def _idle(self) -> Backend | None:
         """Return the local backend if nobody is using it now."""
@@ -267,62 +347,20 @@ class Serving:
             )
         return avoid(local, pressure, draw)
 
-    def _served(self, backend: Backend, seconds: float | None) -> None:
-        if seconds is not None:
-            self.watch.first_token(backend.name, backend.tier, seconds)
-
-    async def _meet(self, backend: Backend) -> None:
-        """Find out in which dialect a backend is to be asked and how many slots it has; warm it."""
-        if backend.dialect is None and is_private(parse(backend.base_url)):
-            version = await self._json(backend, "/api/version")
-            if isinstance(version.get("version"), str):
-                self._dialects[backend.name] = dialects.get("ollama")
-                probe = self._probe_of_local
-                if probe is not None and probe.name == backend.name:
-                    probe.backend = replace(backend, dialect="ollama")
-        queue = self._admissions.get(backend.name)
-        if backend.slots is None and queue is not None and self.config.admission.enable:
-            slots = (await self._json(backend, "/props")).get("total_slots")
-            if type(slots) is int and slots > 0:
-                queue.resize(slots)
-        if backend.tier is Tier.LOCAL and self.config.preload:
-            await self._gives_a_token(backend.name)
-
-    def _fetch_from(self, backend: Backend) -> Callable[[str], Awaitable[tuple[int, bytes]]]:
-        """Return what fetches a URL of ``backend``, with its key; raises OSError without answer."""
-        key = backend.api_key
-        headers = {"authorization": f"Bearer {key}"} if key else {}
-
-        async def fetch(url: str) -> tuple[int, bytes]:
-            try:
-                reply = await self._transport.get(url, headers)
-                try:
-                    return reply.status, bytes(await read_body(reply, ERROR_BODY_BYTES))
-                finally:
-                    reply.close()
-            except TransportError as error:
-                raise OSError(str(error)) from error
-
-        return fetch
-
     async def _load_encoder(self) -> None:
         """Load the encoder in a thread: it takes a second that the first users need not wait."""
         told = self.config.caching.semantic_cache
+        await asyncio.to_thread(warm)
         encoder, why = await asyncio.to_thread(load_encoder, told.embedding_model)
         named = encoder.name == told.embedding_model
         self.caches.use(encoder, told.similarity_threshold if named else encoder.threshold)
         if why:
             _log.warning("%s", why)
 
-    async def _json(self, backend: Backend, path: str) -> dict[str, Any]:
-        """Return what a backend says at ``path``; an empty object where it says nothing."""
-        try:
-            async with asyncio.timeout(ASK_TIMEOUT_S):
-                status, body = await self._fetch_from(backend)(f"{backend.base_url}{path}")
-            told = orjson.loads(body) if status == 200 else {}
-        except (OSError, TimeoutError, orjson.JSONDecodeError):
-            return {}
-        return told if isinstance(told, dict) else {}
+
+def _who(backend: Backend) -> tuple[str | None, ...]:
+    """Return what makes two backends the same one, whatever else is set of them."""
+    return backend.base_url, backend.dialect, backend.model, backend.api_key
 
 
 async def _logged(work: Coroutine[Any, Any, None]) -> None:

@@ -23,6 +23,7 @@ from firsttoken.core.errors import UserError
 from firsttoken.core.settings import Settings
 from firsttoken.core.settings.own import SERVICE_NAME
 from firsttoken.core.words import Tier
+from firsttoken.engines.ollama import model_loaded
 
 _BODY_BYTES = 1_048_576
 _POLL_S = 0.1
@@ -117,7 +118,8 @@ class OllamaModel:
         keep_alive: how long it then stays loaded.
         options: the ones that requests are made with; others would load the model once more.
         headers: sent along, such as a key.
-        timeout_s: for unloading and for loading, each.
+        timeout_s: for unloading, and for any other answer.
+        load_s: for loading, which Ollama gives up where nobody waits for it.
         sleep: waits for some seconds.
     """
 
@@ -127,6 +129,7 @@ class OllamaModel:
     options: Mapping[str, Any] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     timeout_s: float = 60.0
+    load_s: float = 120.0
     sleep: Callable[[float], None] = time.sleep
 
     def restart(self) -> None:
@@ -142,19 +145,24 @@ class OllamaModel:
         load: dict[str, Any] = {"model": self.model, "keep_alive": self.keep_alive}
         if self.options:
             load["options"] = dict(self.options)
-        self._ask("POST", "/api/generate", load)
+        self._ask("POST", "/api/generate", load, self.load_s)
 
     def _loaded(self) -> bool:
-        models = self._ask("GET", "/api/ps", None).get("models")
-        names = [each.get("name") for each in models or () if isinstance(each, dict)]
-        return bool({self.model, f"{self.model}:latest"} & set(names))
+        return model_loaded(self._ask("GET", "/api/ps", None), self.model) is True
 
-    def _ask(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        timeout_s: float | None = None,
+    ) -> dict[str, Any]:
+        limit_s = timeout_s or self.timeout_s
         parts = urlsplit(self.base_url)
         kind = (
             http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         )
-        connection = kind(parts.hostname or "", parts.port, timeout=self.timeout_s)
+        connection = kind(parts.hostname or "", parts.port, timeout=limit_s)
         data = None if body is None else json.dumps({**body, "stream": False})
         headers = {**self.headers, "Content-Type": "application/json"}
         try:
@@ -222,4 +230,5 @@ def _ollama(settings: Settings, options: Mapping[str, Any]) -> OllamaModel:
         options,
         {"Authorization": f"Bearer {local.api_key}"} if local.api_key else {},
         settings.recovery.timeout,
+        settings.recovery.ready,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,7 +18,7 @@ _CAUGHT_AT_LOADING = Exception
 
 
 class Encoder(Protocol):
-    """Turns texts into vectors. ``encode`` may be called in any thread, one call at a time."""
+    """Turns texts into vectors. ``encode`` may be called in any thread, in several at once."""
 
     name: str
     threshold: float
@@ -54,11 +55,14 @@ class SentenceTransformer:
     def __init__(self, name: str) -> None:
         self.name = name
         self._model: Any = import_module("sentence_transformers").SentenceTransformer(name)
+        # Its tokenizers raise where two threads use one.
+        self._alone = Lock()
         self.dimensions = len(self.encode("warm"))
 
     def encode(self, text: str) -> Vector:
         """Return the unit vector of a text."""
-        return _unit(self._model.encode(text))
+        with self._alone:
+            return _unit(self._model.encode(text))
 
 
 def load(name: str) -> tuple[Encoder, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,32 +19,38 @@ class AttemptsUnreadableError(Exception):
 class AttemptCollector:
     """Reads ``GET /debug/attempts?after=N`` of a router and appends what is new.
 
-    The router keeps a bounded number of attempts, so :meth:`collect` is meant once a second. One
-    collector serves a run: a run has one router.
+    The router keeps a bounded number of attempts, so :meth:`collect` is meant once a second.
+    ``number`` tells the routers of one run apart.
 
     Raises:
         AttemptsUnreadableError: the router does not tell.
     """
 
-    def __init__(self, run_dir: Path, router_url: str) -> None:
+    def __init__(self, run_dir: Path, router_url: str, number: int = 0) -> None:
         self._http = httpx.Client(base_url=router_url, timeout=5.0)
         self._after = 0
         # What the router did before this run is skipped.
-        while self._page():
+        for _ in self._pages():
             pass
-        self._part = PartWriter(run_dir, "attempts", "router")
+        self._part = PartWriter(run_dir, "attempts", f"router-{number}")
 
-    def _page(self) -> list[dict[str, Any]]:
-        """Return the attempts since the last call, as many as the router gives at once."""
-        try:
-            reply = self._http.get("/debug/attempts", params={"after": self._after})
-            page = reply.raise_for_status().json()
-            self._after = int(page["next"])
-            return list(page["attempts"])
-        except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-            raise AttemptsUnreadableError(
-                f"the router's attempts could not be read: {error or type(error).__name__}"
-            ) from error
+    def _pages(self) -> Iterator[list[dict[str, Any]]]:
+        """Yield the attempts since the last call, as many at a time as the router gives.
+
+        It ends with the first page that is not full: under load there is always one more attempt.
+        """
+        more = True
+        while more:
+            try:
+                reply = self._http.get("/debug/attempts", params={"after": self._after})
+                page = reply.raise_for_status().json()
+                found = list(page["attempts"])
+                more, self._after = bool(page["more"]), int(page["next"])
+            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                raise AttemptsUnreadableError(
+                    f"the router's attempts could not be read: {error or type(error).__name__}"
+                ) from error
+            yield found
 
     def collect(self) -> int:
         """Append the attempts since the last call; return how many.
@@ -52,7 +59,7 @@ class AttemptCollector:
             AttemptsUnreadableError: the router does not tell.
         """
         count = 0
-        while page := self._page():
+        for page in self._pages():
             for row in rows_from_mappings("attempts", page):
                 self._part.append(row)
             self._part.flush()

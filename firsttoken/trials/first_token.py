@@ -27,6 +27,9 @@ from reports.load import delays_ms
 CACHED, UNCACHED, BARE, GUIDE = "router_cached", "router", "engine_24_slots", "engine_4_slots"
 """The arms."""
 
+_SLOTS = {CACHED: 24, UNCACHED: 24, BARE: 24, GUIDE: 4}
+"""Of the engine behind each arm."""
+
 _DRAWS = 2_000
 
 Delays = np.ndarray[Any, np.dtype[np.float64]]
@@ -62,30 +65,32 @@ def first_token(plan: FirstToken, slo: Slo, progress: Progress) -> Path:
     settings = settings_room.load(None, environ={})
     notes: list[str] = []
     with ExitStack() as stack:
-        engine, small = (
-            servers.start_engine(
+        # An engine each: none finds prompts in its cache that another arm has just put there.
+        engines = {
+            name: servers.start_engine(
                 stack,
                 settings,
                 slots,
-                run_dir / f"engine-{slots}.log",
+                run_dir / f"engine-{name}.log",
                 progress=progress,
                 restarts=notes,
             )
-            for slots in (settings.engine.slots, 4)
-        )
+            for name, slots in _SLOTS.items()
+        }
         cloud = servers.start_cloud(stack, plan.seed, run_dir / "cloud.log")
         arms = []
         routers = []
         for name, caches in ((CACHED, True), (UNCACHED, False)):
             file = servers.write_router_settings(
-                run_dir / f"{name}.yaml", engine, cloud, caches=caches
+                run_dir / f"{name}.yaml", engines[name], cloud, caches=caches
             )
             router = servers.start_router(stack, file, run_dir / f"{name}.log")
             routers.append(router)
             note = f"caches {'on' if caches else 'off'}; backup is an emulated cloud"
             target = ArmTarget(name, router.url, "auto", "openai", note)
             arms.append(ArmPlan(target, is_router=True))
-        for name, bare in ((BARE, engine), (GUIDE, small)):
+        for name in (BARE, GUIDE):
+            bare = engines[name]
             target = ArmTarget(name, bare.url, bare.options.model_name, "openai")
             arms.append(ArmPlan(target))
         measurement = Measurement(
@@ -106,7 +111,7 @@ def first_token(plan: FirstToken, slo: Slo, progress: Progress) -> Path:
             slo,
             progress,
             pids={
-                "engine": lambda: [each.pid for each in (engine, small) if each.pid is not None],
+                "engine": lambda: [each.pid for each in engines.values() if each.pid is not None],
                 "router": lambda: [router.pid for router in routers],
             },
             notes=notes,

@@ -166,9 +166,12 @@ def _run_load(
     argv = [sys.executable, "-m", "locust", "-f", str(scenario_file)]
     argv += [SCENARIOS[measurement.scenario], "--headless"]
     argv += ["--run-plan", str(_write_plan(measurement, run_dir))]
-    router_urls = {arm.target.url for arm in measurement.arms if arm.is_router}
+    router_urls = dict.fromkeys(arm.target.url for arm in measurement.arms if arm.is_router)
     with ExitStack() as stack:
-        collectors = [stack.enter_context(AttemptCollector(run_dir, url)) for url in router_urls]
+        collectors = [
+            stack.enter_context(AttemptCollector(run_dir, url, number))
+            for number, url in enumerate(router_urls)
+        ]
         load = stack.enter_context(
             Child.start(argv, log=run_dir / "load.log", ready_timeout_s=None)
         )

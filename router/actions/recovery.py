@@ -32,7 +32,7 @@ class Policy:
     drain_s: float = 10.0
     """For which requests under way are waited for."""
     ready_s: float = 120.0
-    """For which the engine may take to answer again."""
+    """For which the engine may take to answer again, its model's loading included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +49,6 @@ class Cause(StrEnum):
 
     DEAD = "dead"
     MEMORY = "memory"
-    REQUEST = "request"
-    """Somebody asked for it, such as an alert."""
 
 
 class Result(StrEnum):
@@ -110,6 +108,7 @@ class Recovery:
         symptoms: tells what is known now.
         in_flight: tells how many requests are under way at the backend.
         probe: asks for the health path and one token; says whether both came.
+        ready: the same with patience, for a model that has to be loaded: for so many seconds.
         on_action: is told each action and its result, once.
         now_s: a clock in seconds.
         sleep: waits for some seconds.
@@ -124,7 +123,8 @@ class Recovery:
         *,
         symptoms: Callable[[], Symptoms],
         in_flight: Callable[[], int],
-        probe: Callable[[], Awaitable[bool]],
+        probe: Callable[[], Awaitable[bool | None]],
+        ready: Callable[[float], Awaitable[bool]],
         on_action: Callable[[Cause, Result], None],
         now_s: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -136,51 +136,45 @@ class Recovery:
         self._symptoms = symptoms
         self._in_flight = in_flight
         self._probe = probe
+        self._answers_within = ready
         self._on_action = on_action
         self._now_s = now_s
         self._sleep = sleep
         self._restarts_s: tuple[float, ...] = ()
         self._refused: Decision | None = None
-        self._restarting = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look after the engine."""
         self._task = asyncio.get_running_loop().create_task(self._forever())
 
-    async def aclose(self) -> None:
-        """End it; a program that restarts the engine just now is not broken off."""
+    def take_over(self, before: Recovery) -> None:
+        """Count the restarts of another recovery, of the same engine and clock, as one's own."""
+        self._restarts_s = before._restarts_s
+
+    def stop(self) -> None:
+        """Begin to end it; a program that restarts the engine just now is not broken off."""
         if self._task is not None:
             self._task.cancel()
+
+    async def aclose(self) -> None:
+        """End it, see :meth:`stop`."""
+        self.stop()
+        if self._task is not None:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def tick(self) -> None:
         """Restart the engine if that is due."""
-        await self._act(cause_of(self._symptoms(), self._policy))
-
-    async def request(self) -> Decision:
-        """Restart the engine because somebody asks for it, within the same limits."""
-        return await self._act(Cause.REQUEST)
-
-    async def _act(self, cause: Cause | None) -> Decision:
+        cause = cause_of(self._symptoms(), self._policy)
         decision = decide(self._restarts_s, cause, self._policy, self._now_s())
         if decision.cause is None:
             self._refused = None
-            return decision
-        if self._restarting:
-            return Decision(decision.cause, "a restart is under way")
-        if decision.refusal:
-            if decision != self._refused:  # once, not each second
-                self._refused = decision
-                self._tell(decision.cause, Result.REFUSED, decision.refusal)
-            return decision
-        self._refused = None
-        self._restarting = True
-        try:
+        elif not decision.refusal:
+            self._refused = None
             await self._restart(decision.cause)
-        finally:
-            self._restarting = False
-        return decision
+        elif decision != self._refused:  # once, not each second
+            self._refused = decision
+            self._tell(decision.cause, Result.REFUSED, decision.refusal)
 
     async def _restart(self, cause: Cause) -> None:
         began_s = self._now_s()
@@ -194,7 +188,7 @@ class Recovery:
             try:
                 await asyncio.to_thread(self._adapter.restart)
             except UserError as error:
-                healthy = await self._probe()  # what it was before, it may be still
+                healthy = bool(await self._probe())  # what it was before, it may be still
                 self._tell(cause, Result.FAILED, str(error))
                 return
             healthy = await self._ready()
@@ -216,7 +210,7 @@ class Recovery:
     async def _ready(self) -> bool:
         """Wait for health and one token, which also warms it; return whether they came in time."""
         until_s = self._now_s() + self._policy.ready_s
-        while not await self._probe():
+        while not await self._answers_within(max(0.0, until_s - self._now_s())):
             if self._now_s() >= until_s:
                 return False
             await self._sleep(_PROBE_EVERY_S)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Hashable
 from typing import Generic, TypeVar
 
 import orjson
@@ -47,12 +48,9 @@ class ExactCache(Generic[_Value]):
     def __init__(self, size: int, ttl_s: float) -> None:
         self._size = size
         self._ttl_s = ttl_s
-        self._entries: OrderedDict[bytes, tuple[float, _Value]] = OrderedDict()
+        self._entries: OrderedDict[Hashable, tuple[float, _Value]] = OrderedDict()
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
-    def get(self, key: bytes, now_s: float) -> _Value | None:
+    def get(self, key: Hashable, now_s: float) -> _Value | None:
         """Return the value of ``key``, or None where there is none or it is too old."""
         found = self._entries.get(key)
         if found is None:
@@ -64,9 +62,13 @@ class ExactCache(Generic[_Value]):
         self._entries.move_to_end(key)
         return value
 
-    def put(self, key: bytes, value: _Value, now_s: float) -> None:
+    def put(self, key: Hashable, value: _Value, now_s: float) -> None:
         """Keep ``value`` from ``now_s`` on."""
         self._entries[key] = (now_s, value)
         self._entries.move_to_end(key)
         if len(self._entries) > self._size:
             self._entries.popitem(last=False)
+
+    def remove(self, key: Hashable) -> None:
+        """Forget the value of ``key``, if there is one."""
+        self._entries.pop(key, None)

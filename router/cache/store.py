@@ -3,19 +3,30 @@ hits that were found by meaning."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
+from itertools import groupby
 
 from firsttoken.core.catalogue import CacheAnswer, CacheResult
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.settings.guide import CachingStrategy
 from firsttoken.language import guards, thesaurus
-from firsttoken.language.encoder import Encoder, Vector
+from firsttoken.language.encoder import Encoder
 from firsttoken.wire.dialect import ChatRequest
-from firsttoken.wire.events import End, Event, Probabilities, Timings
+from firsttoken.wire.events import (
+    End,
+    Event,
+    Probabilities,
+    Reasoning,
+    Role,
+    Text,
+    Timings,
+    ToolArgument,
+    is_token,
+)
 from router.cache.exact import ExactCache, key_of
-from router.cache.semantic import Hit, SemanticIndex
+from router.cache.semantic import Entry, LazyVector, SemanticIndex
 from router.meters import Meters
 from router.policy.signals import last_user_text
 
@@ -25,6 +36,12 @@ part of the question."""
 
 _READ_CHARS = 512
 """Characters of a question that are searched for what makes its answer depend on the moment."""
+
+_KEPT_CHARS = 65_536
+"""Of a reply at most, so that the number of entries bounds the memory they take."""
+
+_ORDINARY = ('who wrote the book "Emma"?', "谁写了《红楼梦》这本书？")
+"""Questions, one a language, for which every list is read; a greeting would need none of them."""
 
 _ALTERS_THE_REPLY = ("logprobs", "top_logprobs", "n", "context", "suffix", "raw", "audio")
 """Fields that put something into a reply which a cache does not hold."""
@@ -50,9 +67,8 @@ class Lookup:
     scope: bytes | None = None
     """Within which the question may be compared by its meaning; None where it may not."""
     text: str = ""
-    vector: Callable[[], Vector] | None = None
-    """Makes the question's vector, where there is something to compare it with."""
-    hit: Hit[CachedReply] | None = None
+    vector: LazyVector | None = None
+    hit: Entry[CachedReply] | None = None
     """The entry that was found by meaning."""
     request: ChatRequest | None = None
 
@@ -65,7 +81,6 @@ class Caches:
         semantic: None where it is off.
         meters: counts lookups.
         now_s: the clock.
-        found_by_meaning: is told of each semantic hit that was used.
     """
 
     def __init__(
@@ -74,13 +89,13 @@ class Caches:
         semantic: SemanticIndex[CachedReply] | None,
         meters: Meters,
         now_s: Callable[[], float],
-        found_by_meaning: Callable[[Lookup], None] = lambda lookup: None,  # noqa: ARG005
     ) -> None:
         self._exact = exact
         self._semantic = semantic
         self._lookups = meters.cache_lookups
         self._now_s = now_s
-        self.found_by_meaning = found_by_meaning
+        self.found_by_meaning: Callable[[Lookup], None] = lambda lookup: None  # noqa: ARG005
+        """Is told of each semantic hit that was used."""
         self.encoder: Encoder | None = None
         """None until it is loaded; until then nothing is found by meaning."""
 
@@ -113,34 +128,36 @@ class Caches:
         question = last_user_text(request.messages)
         if (self._exact is None and self._semantic is None) or not _is_kept(request, question):
             return lookup
-        now_s = self._now_s()
-        lookup.answer, lookup.key = CacheAnswer.MISS, key_of(request, tenant)
+        key, now_s = key_of(request, tenant), self._now_s()
         if self._exact is not None:
-            lookup.reply = self._exact.get(lookup.key, now_s)
+            lookup.answer, lookup.key = CacheAnswer.MISS, key
+            lookup.reply = self._exact.get(key, now_s)
             self._count("exact", lookup.reply)
             if lookup.reply is not None:
                 lookup.answer = CacheAnswer.EXACT
                 return lookup
-        if self._semantic is not None and self.encoder is not None and _is_single_turn(request):
-            if not guards.cacheable(question):
-                return lookup
-            lookup.scope = key_of(request, tenant, text=False)
-            vector = partial(self.encoder.encode, question)
-            lookup.text, lookup.vector = question, vector
-            lookup.hit = self._semantic.lookup(lookup.scope, question, vector, now_s)
-            self._count("semantic", lookup.hit)
-            if lookup.hit is not None:
-                lookup.answer, lookup.reply = CacheAnswer.SEMANTIC, lookup.hit.value
-                lookup.request = request
+        if self._semantic is None or self.encoder is None or not _is_compared(request, question):
+            return lookup
+        lookup.answer, lookup.key = CacheAnswer.MISS, key
+        lookup.scope, lookup.text = key_of(request, tenant, text=False), question
+        # Encoded once at most, however often it is compared: here, and later as an entry.
+        lookup.vector = cache(partial(self.encoder.encode, question))
+        lookup.hit = self._semantic.lookup(lookup.scope, question, lookup.vector, now_s)
+        self._count("semantic", lookup.hit)
+        if lookup.hit is not None:
+            lookup.answer, lookup.reply = CacheAnswer.SEMANTIC, lookup.hit.value
+            lookup.request = request
         return lookup
 
     def keep(self, lookup: Lookup, events: Iterable[Event], backend: Backend) -> None:
         """Keep a reply that has come to its proper end; one that may not be kept is passed by."""
-        said = tuple(event for event in events if not isinstance(event, Timings | Probabilities))
-        if lookup.key is None or not said:
+        if lookup.key is None:
             return
-        last = said[-1]
+        said = tuple(_joined(events))
+        last = said[-1] if said else None
         if not (isinstance(last, End) and (last.finish_reason or "stop") in _ENDINGS):
+            return
+        if sum(len(_text(event)) for event in said) > _KEPT_CHARS:
             return
         reply, now_s = CachedReply(said, backend.model), self._now_s()
         if self._exact is not None:
@@ -163,6 +180,35 @@ class Caches:
         self._lookups(cache, result).inc()
 
 
+def warm() -> None:
+    """Read every list that a look-up needs: 0.1 s, of which the first questions then pay nothing.
+
+    May run in any thread.
+    """
+    for question in _ORDINARY:
+        guards.cacheable(question)
+
+
+def _joined(events: Iterable[Event]) -> Iterator[Event]:
+    """Yield what a replay needs of a reply. After the first token, which is written by itself,
+    neighbours become one: an event a token takes twenty times the memory of its text."""
+    needed = [event for event in events if not isinstance(event, Timings | Probabilities)]
+    place = next((number for number, event in enumerate(needed, 1) if is_token(event)), len(needed))
+    yield from needed[:place]
+    rest = (event for event in needed[place:] if not isinstance(event, Role))
+    # Between the stamp and the text stands which call a fragment belongs to.
+    for _, run in groupby(rest, lambda event: (type(event), event[1:-1])):
+        first, *more = run
+        if isinstance(first, Text | Reasoning | ToolArgument):
+            yield first._replace(text=first.text + "".join(map(_text, more)))
+        else:
+            yield from (first, *more)
+
+
+def _text(event: Event) -> str:
+    return event.text if isinstance(event, Text | Reasoning | ToolArgument) else ""
+
+
 def _is_kept(request: ChatRequest, question: str) -> bool:
     """Whether a reply to ``request`` may be given again to the same request."""
     if any(request.extra.get(name) for name in _ALTERS_THE_REPLY):
@@ -175,8 +221,9 @@ def is_volatile(question: str) -> bool:
     return thesaurus.patterns("volatile").search(question[:_READ_CHARS].casefold()) is not None
 
 
-def _is_single_turn(request: ChatRequest) -> bool:
-    """Whether the last message is the only question, in plain text and without tools."""
+def _is_compared(request: ChatRequest, question: str) -> bool:
+    """Whether ``question`` may be answered by its meaning: it is the only one, in plain text and
+    without tools, and says by itself what it asks for."""
     roles = [message["role"] for message in request.messages]
     plain = bool(roles) and isinstance(request.messages[-1].get("content"), str)
     return (
@@ -185,4 +232,5 @@ def _is_single_turn(request: ChatRequest) -> bool:
         and roles[-1] == "user"
         and roles.count("user") == 1
         and ("assistant" not in roles and "tool" not in roles)
+        and guards.cacheable(question)
     )

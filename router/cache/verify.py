@@ -8,12 +8,14 @@ trend, and no proof against a single one.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from firsttoken.core.catalogue import CacheCheck
 from firsttoken.core.settings.backend import Backend
+from firsttoken.language.encoder import Encoder
 from firsttoken.wire.dialect import ChatRequest
 from firsttoken.wire.replies import collect
 from router.account import AttemptRecord
@@ -63,8 +65,8 @@ class Verifier:
         except AttemptFailed:
             self._on_result(CacheCheck.FAILED)
             return
-        similarity = float(encoder.encode(told) @ encoder.encode(kept))
-        if similarity >= SAME_ANSWER:
+        # Whole answers take tens of milliseconds, for which nobody else is to wait.
+        if await asyncio.to_thread(_similarity, encoder, told, kept) >= SAME_ANSWER:
             self._on_result(CacheCheck.AGREED)
             return
         self._on_result(CacheCheck.DIFFERED)
@@ -82,3 +84,7 @@ class Verifier:
         opened = await self._asker.open(backend, asked, record)
         opened.close()
         return collect(opened.events).text
+
+
+def _similarity(encoder: Encoder, one: str, other: str) -> float:
+    return float(encoder.encode(one) @ encoder.encode(other))

@@ -60,9 +60,8 @@ class Chat:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         exchange = Exchange(scope, receive, send)
-        tenant = self._keys.tenant(exchange.bearer_token())
+        tenant = await admit(exchange, self._dialect, self._keys)
         if tenant is None:
-            await refuse(exchange, self._dialect, 401, "the API key is missing or wrong")
             return
         limits = self._pipeline().config.limits
         try:
@@ -140,6 +139,14 @@ class _ChatClient:
             await self.break_off(fault)
         else:
             await refuse(self._exchange, self.dialect, client_status(fault), fault.message)
+
+
+async def admit(exchange: Exchange, dialect: Dialect, keys: Keys) -> str | None:
+    """Return who asks; None where the key is missing or wrong, which is then answered."""
+    tenant = keys.tenant(exchange.bearer_token())
+    if tenant is None:
+        await refuse(exchange, dialect, 401, "the API key is missing or wrong")
+    return tenant
 
 
 async def refuse(exchange: Exchange, dialect: Dialect, status: int, message: str) -> None:

@@ -6,19 +6,19 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope
 
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import Tier
 from firsttoken.wire.dialect import Dialect
-from router.fronts.chat import refuse
 from router.fronts.http import JSON, Exchange, Keys
+from router.fronts.operations import Endpoint
 
 UNKNOWN_TIME = "1970-01-01T00:00:00Z"
 """Ollama's lists name times; the models' own are not known here."""
 
 
-class Listing:
+class Listing(Endpoint):
     """An endpoint that answers with what is known of the configured models.
 
     Args:
@@ -35,18 +35,10 @@ class Listing:
         dialect: Dialect,
         keys: Keys,
     ) -> None:
-        self._backends = backends
-        self._body = body
-        self._dialect = dialect
-        self._keys = keys
+        async def handle(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
+            await exchange.reply(200, JSON, orjson.dumps(body(backends())))
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request."""
-        exchange = Exchange(scope, receive, send)
-        if self._keys.tenant(exchange.bearer_token()) is None:
-            await refuse(exchange, self._dialect, 401, "the API key is missing or wrong")
-            return
-        await exchange.reply(200, JSON, orjson.dumps(self._body(self._backends())))
+        super().__init__(handle, keys, dialect)
 
 
 def openai_models(backends: Iterable[Backend]) -> dict[str, Any]:

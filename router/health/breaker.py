@@ -128,11 +128,15 @@ def start_probe(breaker: Breaker, now_s: float) -> Breaker | None:
     return replace(breaker, state=CircuitState.HALF_OPEN)
 
 
-def after_probe(breaker: Breaker, succeeded: bool, rules: BreakerRules, now_s: float) -> Breaker:
-    """Return the state after the probe that :func:`start_probe` allowed."""
+def after_probe(
+    breaker: Breaker, succeeded: bool | None, rules: BreakerRules, now_s: float
+) -> Breaker:
+    """Return the state after the probe that :func:`start_probe` allowed; None is one that neither
+    succeeded nor failed, and is made again after the same cool-down."""
     if succeeded:
         return Breaker()
-    return _open(min(breaker.cool_down_s * 2, rules.longest_cool_down_s), now_s)
+    longer = 1 if succeeded is None else 2
+    return _open(min(breaker.cool_down_s * longer, rules.longest_cool_down_s), now_s)
 
 
 def _open(cool_down_s: float, now_s: float) -> Breaker:

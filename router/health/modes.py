@@ -11,8 +11,9 @@ once met is left only when the observation is clear of the threshold by a fifth.
 a factor while a condition is met and rises by a constant while none is (additive increase,
 multiplicative decrease), one step a dwell; ``normal`` comes back with the whole share.
 
-Diverting requests helps only if the remote backends are earlier. So the share is lowered by a
-trial of a few percent until their first token is known, and never while theirs is later.
+Diverting requests helps only if the remote backends are earlier. So the share is never lowered
+while their median is later than the local one: most of those diverted would wait longer. Until it
+is known, theirs is taken to be what the deployment guide says at best of remote models.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ class Evidence:
     """What is known at one moment; None is what is not known, and meets no condition."""
 
     local_healthy: bool | None = None
+    local_ttft_p50_s: float | None = None
     local_ttft_p95_s: float | None = None
     """Of the last minute; infinite where requests were turned away or timed out."""
     local_ttft_count: int = 0
@@ -64,8 +66,8 @@ class ModeRules:
     rise: float = 0.02
     dwell_s: float = 15.0
     """Seconds between two steps of the share."""
-    trial_share: float = 0.95
-    """The share while the remote backends' first token is not known."""
+    unknown_remote_s: float = 1.5
+    """The remote backends' first token while it is not known: the guide's 1.5 to 3 s, at best."""
     clear: float = 0.8
     """A condition is left at this part of its threshold."""
     least_samples: int = 20
@@ -89,7 +91,7 @@ MODE_OF: Mapping[str, Mode] = {
     "reduce_local_traffic": Mode.REDUCED_LOCAL,
     "hybrid_mode": Mode.HYBRID,
 }
-"""By action, in order of precedence; other actions are no modes."""
+"""By action, in order of precedence."""
 
 SHARING = frozenset({Mode.REDUCED_LOCAL, Mode.HYBRID})
 
@@ -104,12 +106,8 @@ _OBSERVED: Mapping[str, Callable[[Evidence, ModeRules], float | bool | None]] = 
 
 def mode_rules(strategy: Iterable[FallbackRule], *, hybrid: bool = True) -> ModeRules:
     """Return the rules that ``health_check.fallback_strategy`` stands for."""
-    rules = tuple(
-        ModeRule(rule.condition, rule.parsed, MODE_OF[rule.action])
-        for rule in strategy
-        if rule.action in MODE_OF
-    )
-    return ModeRules(rules, hybrid)
+    rules = (ModeRule(rule.condition, rule.parsed, MODE_OF[rule.action]) for rule in strategy)
+    return ModeRules(tuple(rules), hybrid)
 
 
 def slow_after_s(rules: ModeRules) -> float:
@@ -158,16 +156,17 @@ def _wanted_share(
     share: float, evidence: Evidence, rules: ModeRules, lowering: bool, holding: bool
 ) -> tuple[float, str]:
     """Return the share after a step, and what there is to say of it."""
-    local, remote = evidence.local_ttft_p95_s, evidence.remote_ttft_p50_s
-    later = remote is not None and local is not None and remote > local
-    if later and (lowering or share < 1) and evidence.local_healthy is not False:
+    local, told = evidence.local_ttft_p50_s, evidence.remote_ttft_p50_s
+    remote = rules.unknown_remote_s if told is None else told
+    if lowering and local is None:
+        return share, "nobody has asked the local backend of late"
+    later = local is not None and remote > local and evidence.local_healthy is not False
+    if later and (lowering or share < 1):
         note = (
             f"the remote backends' median first token of {_seconds(remote)} is later than "
-            f"the local p95 of {_seconds(local)}: the local share is not lowered"
+            f"the local one of {_seconds(local)}: the local share is not lowered"
         )
         return min(1.0, share / rules.lower), note
-    if lowering and remote is None:
-        return min(share, rules.trial_share), "the remote backends' first token is not known yet"
     if lowering:
         return max(rules.floor, share * rules.lower), ""
     if holding:

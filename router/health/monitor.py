@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 
 from firsttoken.core.catalogue import CircuitState
 from firsttoken.core.words import ErrorType
@@ -18,8 +19,9 @@ from router.health.breaker import (
     start_probe,
 )
 
-Probe = Callable[[str], Awaitable[bool]]
-"""Asks the backend of this name for one token; says whether it came."""
+Probe = Callable[[str], Awaitable[bool | None]]
+"""Asks the backend of this name for one token; says whether it came, None if it is too early to
+tell."""
 
 OnChange = Callable[[str, CircuitState], None]
 """Is told of each change of a circuit's state."""
@@ -63,6 +65,7 @@ class Monitor:
         self._drained: frozenset[str] = frozenset()
         self._blocked: frozenset[str] = frozenset()
         self._recoveries: dict[str, asyncio.Task[None]] = {}
+        self._stopped = False
         self.on_blocked: Callable[[], None] = lambda: None
         """Called when it has changed which backends get no requests."""
         for name, breaker in self._breakers.items():
@@ -126,16 +129,34 @@ class Monitor:
             self._opens(name, opened(self._breakers[name], self._rules, self._now_s()))
         self._block()
 
+    def take_over(self, before: Monitor, names: Iterable[str]) -> None:
+        """Go on with the circuits of these backends as another monitor, of the same clock, leaves
+        them: what is open there, or drained, is open here and is probed."""
+        for name in names:
+            breaker = before._breakers[name]
+            if breaker.state is CircuitState.HALF_OPEN:
+                breaker = replace(breaker, state=CircuitState.OPEN)
+            elif name in before.drained:
+                breaker = opened(breaker, self._rules, self._now_s())
+            self._failed_probes[name] = before._failed_probes[name]
+            self._opens(name, breaker)
+
+    def stop(self) -> None:
+        """Begin to end the recoveries under way; no other begins, and nobody is told any more."""
+        self._stopped = True
+        for recovery in self._recoveries.values():
+            recovery.cancel()
+
     async def aclose(self) -> None:
         """End the recoveries under way."""
-        recoveries = tuple(self._recoveries.values())
-        for recovery in recoveries:
-            recovery.cancel()
-        await asyncio.gather(*recoveries, return_exceptions=True)
+        self.stop()
+        await asyncio.gather(*self._recoveries.values(), return_exceptions=True)
 
     def _opens(self, name: str, breaker: Breaker) -> None:
         self._set(name, breaker)
-        if breaker.state is CircuitState.OPEN and name not in self._recoveries:
+        if self._stopped or name in self._recoveries:
+            return
+        if breaker.state is CircuitState.OPEN:
             recovery = asyncio.get_running_loop().create_task(self._recover(name))
             self._recoveries[name] = recovery
 
@@ -153,12 +174,14 @@ class Monitor:
                 self._set(name, probing)
                 succeeded = await self._passes(name)
                 if self._breakers[name] is probing:  # not readmitted meanwhile
-                    self._failed_probes[name] = 0 if succeeded else self._failed_probes[name] + 1
+                    if succeeded is not None:
+                        failed = 0 if succeeded else self._failed_probes[name] + 1
+                        self._failed_probes[name] = failed
                     self._set(name, after_probe(probing, succeeded, self._rules, self._now_s()))
         finally:
             del self._recoveries[name]
 
-    async def _passes(self, name: str) -> bool:
+    async def _passes(self, name: str) -> bool | None:
         try:
             return await self._probe(name)
         except Exception:  # noqa: BLE001 - whatever it is, the circuit must not stay half open for ever
@@ -170,7 +193,8 @@ class Monitor:
         self._breakers[name] = breaker
         if changed:
             self._block()
-            self._on_change(name, breaker.state)
+            if not self._stopped:
+                self._on_change(name, breaker.state)
 
     def _block(self) -> None:
         before = self._blocked

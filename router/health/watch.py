@@ -100,7 +100,8 @@ class Watch:
         self._waiting = waiting
         self._now_s = now_s
         self._sleep = sleep
-        self._slow_s = slow_after_s(rules)
+        self.slow_s = slow_after_s(rules)
+        """The least first-token time that a rule calls slow; infinite without one."""
         self._local = Window(LOCAL_WINDOW_S)
         self._remote = Window(REMOTE_WINDOW_S)
         self._was_healthy = True
@@ -117,14 +118,18 @@ class Watch:
 
     def first_token(self, backend: str, tier: Tier, seconds: float) -> None:
         """Note an attempt's time to its first token."""
-        (self._local if tier is Tier.LOCAL else self._remote).add(self._now_s(), seconds)
+        self._add(tier, seconds)
         probe = self._probe
         if probe is not None and probe.name == backend and probe.loaded is False:
             probe.loaded = True
 
-    def late(self, backend: str, tier: Tier) -> None:
-        """Note an attempt that had no first token in time, or was turned away for load."""
-        self.first_token(backend, tier, math.inf)
+    def late(self, tier: Tier, seconds: float = math.inf) -> None:
+        """Note an attempt that had no first token after ``seconds``, in time, or was turned away
+        for load."""
+        self._add(tier, seconds)
+
+    def _add(self, tier: Tier, seconds: float) -> None:
+        (self._local if tier is Tier.LOCAL else self._remote).add(self._now_s(), seconds)
 
     def start(self) -> None:
         """Begin to watch."""
@@ -132,10 +137,22 @@ class Watch:
         works = (self._ticks(), self._moves(), self._probes())
         self._tasks = tuple(loop.create_task(work) for work in works)
 
-    async def aclose(self) -> None:
-        """End the watching."""
+    def take_over(self, before: Watch) -> None:
+        """Go on with the mode and the evidence of another watch, of the same backends and rules."""
+        self._local, self._remote = before._local, before._remote
+        self.state, self.cpu_share = before.state, before.cpu_share
+        self._on_change(self.state)
+        if self._probe is not None and before._probe is not None:
+            self._probe.loaded = before.loaded
+
+    def stop(self) -> None:
+        """Begin to end the watching."""
         for task in self._tasks:
             task.cancel()
+
+    async def aclose(self) -> None:
+        """End the watching."""
+        self.stop()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def evidence(self) -> Evidence:
@@ -145,11 +162,14 @@ class Watch:
         if healthy and not self._was_healthy:
             self._local.clear()  # those times are of the engine that was down
         self._was_healthy = healthy is not False
-        late = (age_s for age_s in self._waiting() if age_s > self._slow_s)
-        local, count = quantile((*self._local.values(now_s), *late), 0.95)
+        late = (age_s for age_s in self._waiting() if age_s > self.slow_s)
+        times = (*self._local.values(now_s), *late)
+        median, _ = quantile(times, 0.5)
+        local, count = quantile(times, 0.95)
         remote, asked = quantile(self._remote.values(now_s), 0.5)
         return Evidence(
             local_healthy=healthy,
+            local_ttft_p50_s=median,
             local_ttft_p95_s=local,
             local_ttft_count=count,
             remote_ttft_p50_s=remote if asked >= _LEAST_REMOTE else None,
@@ -179,7 +199,11 @@ class Watch:
             self._failed = 0
             return
         since_s = self._monitor.seconds_since_success(probe.name)
-        if await probe.passes(serving=since_s is not None and since_s <= self._interval_s):
+        serving = since_s is not None and since_s <= self._interval_s
+        passed = await probe.passes(serving=serving)
+        if passed is None:
+            return  # the model is being loaded
+        if passed:
             self._failed = 0
             return
         self._failed += 1

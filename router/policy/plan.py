@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.settings.conditions import Condition
@@ -46,6 +46,10 @@ class Rules:
     fallback: str = REMOTE_TARGET
     doubt: Condition | None = None
     """``default_strategy.confidence_threshold``: counts where no backend has such a trigger."""
+
+    def of_tier(self, tier: Tier) -> Rules:
+        """Return the same rules with the backends of one tier only."""
+        return replace(self, backends=_of_tier(self.backends, tier))
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,10 @@ def refused(tmp_path: Path, content: str | bytes) -> list[str]:
             '[0].threshold: unknown name "cpu_usage"; expected one of response_time',
         ),
         (FALLBACK + "{condition: local_model_slw, action: hybrid_mode}\n", "[0].condition: is not"),
+        (
+            FALLBACK + "{condition: local_model_unhealthy, action: restart_service}\n",
+            "[0].action: is not possible; expected 'switch_to_remote', 'hybrid_mode' or 'reduce_",
+        ),
         (ALERT + "{metric: memory_usage, threshold: '> 85', action: restart_service}\n", "share"),
         (ALERT + "{metric: memory_usage, threshold: '> 85ms', action: restart_service}\n", '"ms"'),
         (ALERT + "{metric: memory, threshold: '> 85%', action: restart_service}\n", "memory_usage"),

@@ -111,6 +111,9 @@ class Ollama:
         self.looks = 0
         self.leaves_after = 3
         self.answer: tuple[int, bytes] | None = None
+        self.loading = threading.Event()
+        self.loading.set()
+        """Set: a model is loaded at once."""
 
     def handle(self, path: str, body: Any) -> tuple[int, bytes]:
         self.calls.append((path, body))
@@ -121,7 +124,9 @@ class Ollama:
             self.loaded = self.loaded and self.looks < self.leaves_after
             models = [{"name": MODEL}] if self.loaded else []
             return 200, json.dumps({"models": models}).encode()
-        self.loaded = self.loaded or body["keep_alive"] != 0
+        if body["keep_alive"] != 0:
+            self.loading.wait(10)
+            self.loaded = True
         return 200, b'{"done": true}'
 
 
@@ -172,6 +177,24 @@ def test_ollama_unloads_waits_and_loads_with_the_same_options(ollama: tuple[Olla
     assert state.loaded
     assert len(naps) == 2
     assert state.keys == {"Bearer k"}
+
+
+def test_loading_may_take_longer_than_other_answers(ollama: tuple[Ollama, str]) -> None:
+    state, url = ollama
+    state.loading.clear()
+    later = threading.Timer(0.5, state.loading.set)
+    later.start()
+    OllamaModel(url, MODEL, timeout_s=0.3, load_s=10.0, sleep=lambda _: None).restart()
+    later.join()
+    assert state.loaded
+
+
+def test_ollama_lists_a_name_without_its_tag_as_the_latest(ollama: tuple[Ollama, str]) -> None:
+    state, url = ollama
+    state.answer = 200, b'{"models": [{"name": "llama3:latest"}]}'
+    with pytest.raises(UserError, match="did not unload llama3 within 1 s"):
+        OllamaModel(url, "llama3", timeout_s=1, sleep=lambda _: None).restart()
+    OllamaModel(url, "llama3:8b", timeout_s=1, sleep=lambda _: None).restart()
 
 
 def test_ollama_that_keeps_the_model(ollama: tuple[Ollama, str]) -> None:
@@ -230,6 +253,7 @@ def test_the_settings_choose() -> None:
     model = chosen(adapter="ollama", options={"num_ctx": 4096})
     assert (model.base_url, model.model) == ("http://localhost:11434", MODEL)
     assert (model.keep_alive, model.options) == ("24h", {"num_ctx": 4096})
+    assert (model.timeout_s, model.load_s) == (60.0, 120.0)
 
 
 def test_ollama_needs_a_local_model() -> None:

@@ -86,6 +86,11 @@ class Call:
         return bool(self.request.extra.get("logprobs"))
 
     @property
+    def is_probe(self) -> bool:
+        """Whether the router asked for itself."""
+        return self.request_id == "probe"
+
+    @property
     def question(self) -> str:
         """The last message."""
         return str(self.request.messages[-1]["content"])
@@ -185,7 +190,7 @@ class SimTransport:
         self.open: dict[int, Call] = {}
         """By number: calls whose connection is being made or carries a reply."""
         self.busiest: Counter[str] = Counter()
-        """By backend: most calls open at once."""
+        """By backend: most calls of clients open at once; probes go past the queue."""
         self.answers: dict[str, object] = {}
         """What a GET of a URL gives, as JSON; 404 where nothing."""
         self.gets_open = 0
@@ -200,7 +205,7 @@ class SimTransport:
         call = Call(number, name, dialect, headers[REQUEST_ID_HEADER], request, loop.time())
         self.calls.append(call)
         self.open[number] = call
-        busy = sum(each.backend == name for each in self.open.values())
+        busy = sum(each.backend == name and not each.is_probe for each in self.open.values())
         self.busiest[name] = max(self.busiest[name], busy)
         script = self._script_of(call)
         try:

@@ -56,13 +56,6 @@ async def test_a_free_slot_is_granted_at_once_and_the_rest_wait_in_line() -> Non
     assert (queue.in_use, queue.waiting) == (2, 0)
 
 
-async def test_as_a_context_manager() -> None:
-    queue, _ = admission(1)
-    async with queue.enter(0) as ticket:
-        assert (queue.in_use, ticket.granted_ns) == (1, 0)
-    assert queue.in_use == 0
-
-
 async def test_without_a_cap_everybody_enters() -> None:
     queue, clock = admission(None)
     for ticket in [queue.enter(0) for _ in range(100)]:

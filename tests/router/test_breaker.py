@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -46,6 +48,8 @@ def test_a_circuit_opens_probes_and_closes() -> None:
     again = after_probe(probing, succeeded=False, rules=RULES, now_s=12.0)
     assert (again.state, again.probe_at_s) == (CircuitState.OPEN, 14.0)
     assert after_probe(probing, succeeded=True, rules=RULES, now_s=12.0) == Breaker()
+    undecided = after_probe(again, succeeded=None, rules=RULES, now_s=20.0)
+    assert (undecided.cool_down_s, undecided.probe_at_s) == (again.cool_down_s, 22.0)
 
 
 def test_a_success_between_failures_starts_the_count_again() -> None:
@@ -327,6 +331,79 @@ async def test_a_monitor_that_is_closed_leaves_no_task() -> None:
     assert not monitor.any_usable
     await monitor.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def test_a_probe_that_tells_nothing_is_neither_for_nor_against() -> None:
+    clock, told = Clock(), iter([None, None, None, None, True])
+    dead: list[bool] = []
+    closed = asyncio.Event()
+
+    async def probe(name: str) -> bool | None:
+        dead.append(monitor.dead("a"))
+        return next(told)
+
+    def changed(name: str, state: CircuitState) -> None:
+        if clock.now_s and state is CircuitState.CLOSED:
+            closed.set()
+
+    monitor = Monitor(["a"], RULES, probe, changed, now_s=lambda: clock.now_s, sleep=clock.sleep)
+    for _ in range(3):
+        monitor.failed("a", ErrorType.FIRST_TOKEN_TIMEOUT)
+    await closed.wait()
+    assert dead == [False] * 5
+    assert clock.now_s == 5.0  # nor is the pause between two of them any longer
+    await monitor.aclose()
+
+
+async def test_another_monitor_goes_on_where_one_ended() -> None:
+    asked, release = asyncio.Event(), asyncio.Event()
+    told: list[tuple[str, CircuitState]] = []
+
+    async def probe(name: str) -> bool:
+        assert name == "open"
+        asked.set()
+        await release.wait()
+        return True
+
+    def made(changed: Any) -> Monitor:
+        names = ["well", "open", "drained", "new"]
+        return Monitor(names, RULES, probe, changed, now_s=lambda: 0.0, sleep=_at_once)
+
+    before = made(lambda *_: None)
+    before._rules = replace(RULES, first_cool_down_s=0.0)
+    before.unhealthy("open")
+    await asked.wait()  # half open
+    before.drain("drained")
+    before.failed("well", ErrorType.CONNECT)
+    closed = asyncio.Event()
+
+    def changed(name: str, state: CircuitState) -> None:
+        told.append((name, state))
+        if state is CircuitState.CLOSED:
+            closed.set()
+
+    after = made(changed)
+    closed.clear()
+    told.clear()
+    after.take_over(before, ["well", "open", "drained"])
+    before.stop()
+    assert after.blocked == {"open", "drained"}
+    assert after.dead("open")
+    assert told == [("open", CircuitState.OPEN), ("drained", CircuitState.OPEN)]
+    # The one before tells nobody anything any more, and probes no more.
+    before._on_change = lambda *_: told.clear()
+    before.unhealthy("new")
+    assert len(told) == 2
+    release.set()
+    await asyncio.wait_for(closed.wait(), 5)
+    assert after.blocked == {"drained"}
+    for monitor in (before, after):
+        await monitor.aclose()
+    assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+async def _at_once(seconds: float) -> None:
+    await (asyncio.sleep(0) if seconds == 0 else asyncio.Event().wait())
 
 
 async def test_a_dead_backend_costs_nobody_after_its_circuit_opened(start: Start) -> None:

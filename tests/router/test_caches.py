@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -9,10 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firsttoken.core.settings.guide import CachingStrategy, LocalCache, SemanticCache
-from firsttoken.language.encoder import DEFAULT, load
+from firsttoken.language.encoder import DEFAULT, Vector, load
 from firsttoken.wire.dialect import ChatRequest
+from firsttoken.wire.events import End, Event, Probabilities, Reasoning, Role, Text, ToolArgument
+from firsttoken.wire.replies import collect
 from router.cache.exact import ExactCache, key_of
-from tests.router.conftest import Running, Start
+from router.cache.store import Caches
+from router.meters import Meters
+from router.policy.plan import Rules
+from tests.router.conftest import Running, Start, backend
 from tests.router.upstream import Call, answer, delta, then_cut
 
 EXACT = CachingStrategy(local_cache=LocalCache(enable=True))
@@ -38,7 +45,9 @@ def test_the_least_recently_used_entry_makes_room() -> None:
     assert cache.get(b"b", 1.0) is None
     assert cache.get(b"a", 9.9) == 1
     assert cache.get(b"a", 10.0) is None
-    assert len(cache) == 1
+    cache.remove(b"c")
+    cache.remove(b"c")
+    assert cache.get(b"c", 1.0) is None
 
 
 ASKED: dict[str, Any] = {
@@ -86,6 +95,110 @@ def test_scope_leaves_out_the_question_alone(one: str, other: str) -> None:
 
     assert scope(one, "s") == scope(other, "s")
     assert (scope(one, one) == scope(one, other)) is (one == other)
+
+
+class CountingEncoder:
+    """Finds every text alike, and counts how often each was encoded."""
+
+    name, threshold, dimensions = "counting", 0.5, 2
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+
+    def encode(self, text: str) -> Vector:
+        self.encoded.append(text)
+        return ENCODER.encode("alike")
+
+
+def caches_of(settings: CachingStrategy) -> Caches:
+    """Return caches that nobody serves from."""
+    return Caches.of(settings, Meters(Rules((backend("local"),))), lambda: 0.0)
+
+
+def asking(text: str = "who are you") -> ChatRequest:
+    return ChatRequest("auto", [{"role": "user", "content": text}], stream=True)
+
+
+def kept(events: list[Event]) -> tuple[Event, ...] | None:
+    """Return what is kept of a reply."""
+    caches = caches_of(EXACT)
+    caches.keep(caches.look_up(asking(), ""), events, backend("local"))
+    reply = caches.look_up(asking(), "").reply
+    return None if reply is None else reply.events
+
+
+def test_after_the_first_token_what_is_kept_is_one_event_a_kind() -> None:
+    words = [Text(number, f"w{number} ") for number in range(512)]
+    thoughts = [Reasoning(number, f"t{number} ") for number in range(512)]
+    likely: list[Event] = [Probabilities(0, (-0.1,), (None,))]
+    pieces = [event for word in words for event in (*likely, word, Role(0, ""))]
+    reply = [Role(0, "assistant"), *thoughts, *pieces, End(0, "stop")]
+    found = kept(reply)
+    assert found is not None
+    assert found[:2] == (reply[0], thoughts[0])
+    assert [type(event) for event in found[2:]] == [Reasoning, Text, End]
+    assert collect(found) == collect(reply)
+
+
+def test_what_is_kept_of_calls_says_which_is_which() -> None:
+    def call(index: int, *arguments: str) -> list[Event]:
+        begun = ToolArgument(0, index, f"id{index}", "lamp", "")
+        return [begun, *(ToolArgument(0, index, "", "", text) for text in arguments)]
+
+    reply = [*call(0, '{"on"', ":", "true", "}"), *call(1, "{", "}"), End(0, "tool_calls")]
+    found = kept(reply)
+    assert found is not None
+    assert len(found) == 6
+    assert collect(found) == collect(reply)
+
+
+def test_a_reply_that_is_too_long_is_not_kept() -> None:
+    assert kept([Text(0, "x" * 65_536), End(0, "stop")]) is not None
+    assert kept([Text(0, "x"), Text(0, "x" * 65_536), End(0, "stop")]) is None
+    assert kept([]) is None
+
+
+def test_a_question_that_no_cache_was_asked_for_is_no_miss() -> None:
+    caches = caches_of(CachingStrategy(semantic_cache=SemanticCache(enable=True)))
+
+    def answer(text: str) -> str:
+        return caches.look_up(asking(text), "").answer
+
+    unfit, fit = "what is my name", "who are you"
+    assert (answer(unfit), answer(fit)) == ("bypass", "bypass")
+    caches.use(ENCODER, ENCODER.threshold)
+    assert (answer(unfit), answer(fit)) == ("bypass", "miss")
+    assert caches.look_up(asking(unfit), "").key is None
+
+
+def test_a_question_is_encoded_once_however_often_it_is_compared() -> None:
+    caches = caches_of(CachingStrategy(semantic_cache=SemanticCache(enable=True)))
+    encoder = CountingEncoder()
+    caches.use(encoder, 2.0)
+    reply: list[Event] = [Text(0, "x"), End(0, "stop")]
+    one, other = "who are you", "please, who are you"
+    caches.keep(caches.look_up(asking(one), ""), reply, backend("local"))
+    assert encoder.encoded == []
+    # Compared, found too far apart, and kept in place of the first one.
+    caches.keep(caches.look_up(asking(other), ""), reply, backend("local"))
+    caches.use(encoder, 0.5)
+    assert caches.look_up(asking(one), "").answer == "semantic"
+    assert encoder.encoded == [one, other, one]
+
+
+def test_once_warm_no_question_reads_a_list() -> None:
+    """The lists are the process's, so it takes one of its own."""
+    probe = """
+from firsttoken.language import guards, thesaurus
+from router.cache.store import warm
+warm()
+def read(name): raise AssertionError(name)
+thesaurus.lines = read
+for text in ("hello", "how do I cook rice in 20 minutes?", "米饭怎么煮", "电视怎么开",
+             'what does "verbose" mean', "“但是”怎么造句", "what is my name", "今天天气怎么样"):
+    guards.cacheable(text)
+"""
+    subprocess.run([sys.executable, "-c", probe], check=True, timeout=60)
 
 
 async def _twice(router: Running, text: str, **fields: Any) -> tuple[Any, Any]:

@@ -120,6 +120,31 @@ def test_the_next_one_that_asked_for_such_replies_comes_before_the_held_one() ->
     scene(act, UNSURE, Script(fail=Fail.REFUSED), sim_backend("local"), CLOUD, backup)
 
 
+def test_a_remote_reply_is_never_doubted() -> None:
+    async def act(made: World) -> None:
+        visit = await made.ask()
+        assert is_whole(visit, made, "cloud")
+        assert visit.header("reason") == LOW
+        assert visit.still_open == []
+        assert [call.probabilities for call in made.transport.calls] == [True, False]
+        # The slot of the reply that gave way is free again.
+        assert (await made.ask()).header("backend") == "cloud"
+
+    backup = sim_backend("backup", triggers=CLOUD.triggers)
+    scene(act, UNSURE, replace(UNSURE, tokens=4), sim_backend("local", slots=1), CLOUD, backup)
+
+
+def test_a_trigger_that_does_not_hold_is_none() -> None:
+    async def act(made: World) -> None:
+        visit = await made.ask()
+        # The one that asked failed; the other asked for replies far less sure only.
+        assert is_whole(visit, made, "local")
+        assert made.calls("backup") == []
+
+    backup = sim_backend("backup", triggers=("local_model_confidence < 0.3",))
+    scene(act, UNSURE, Script(fail=Fail.REFUSED), sim_backend("local"), CLOUD, backup)
+
+
 def test_who_did_not_ask_for_such_replies_gets_none() -> None:
     async def act(made: World) -> None:
         visit = await made.ask()

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import openai
+import pyarrow.parquet as pq
 import pytest
 
-from firsttoken.core.words import ErrorType
+from firsttoken.core.records import consolidate
+from firsttoken.core.words import ErrorType, Outcome
+from firsttoken.trials.attempts import AttemptCollector
+from router.account import AttemptRecord, DecisionRecord
 from router.config import Limits
+from router.fronts.operations import PAGE
 from tests.router.conftest import Start, backend, chat
 from tests.router.upstream import answer, refuse, silent, then_cut
 
@@ -233,6 +240,34 @@ async def test_decisions_hold_no_text_and_ledgers_can_be_followed(start: Start) 
         {"backend": "cloud", "reason": "failover"},
     ]
     assert decision["model"] == "other"
+
+
+async def test_attempts_and_decisions_are_given_page_by_page(start: Start, tmp_path: Path) -> None:
+    router = await start()
+    assert router.router is not None
+    books = router.router.books
+    attempt = AttemptRecord("before", "local", "m", 1, outcome=Outcome.SUCCESS)
+    decision = DecisionRecord("r", 0.0, "m", stream=True)
+    for _ in range(PAGE + 1):
+        books.attempts.add(attempt)
+        books.decisions.add(decision)
+    first = (await router.http.get("/debug/attempts")).json()
+    second = (await router.http.get(f"/debug/attempts?after={first['next']}")).json()
+    assert (len(first["attempts"]), first["next"], first["more"]) == (PAGE, PAGE, True)
+    assert (len(second["attempts"]), second["next"], second["more"]) == (1, PAGE + 1, False)
+    # Of decisions so many are kept, and the first one is gone.
+    page = (await router.http.get("/debug/decisions")).json()
+    assert (len(page["decisions"]), page["next"]) == (PAGE, PAGE + 1)
+
+    collector = await asyncio.to_thread(AttemptCollector, tmp_path, router.url)
+    for number in range(2 * PAGE + 1):
+        books.attempts.add(replace(attempt, request_id=str(number)))
+    with collector:
+        assert await asyncio.to_thread(collector.collect) == 2 * PAGE + 1
+        assert await asyncio.to_thread(collector.collect) == 0
+    consolidate(tmp_path)
+    rows = pq.read_table(tmp_path / "attempts.parquet").column("request_id").to_pylist()
+    assert rows == [str(number) for number in range(2 * PAGE + 1)]
 
 
 async def test_unknown_models_do_not_add_series(start: Start) -> None:

@@ -18,10 +18,39 @@ def test_the_delay_is_what_the_engine_itself_takes(p95_s: float | None, delay_s:
     assert hedge_delay_s(p95_s, at_once=True) == 0
 
 
-def test_configured_limits() -> None:
-    assert hedge_delay_s(None, floor_s=0.6) == 0.6
-    assert hedge_delay_s(0.5, floor_s=0.1, ceiling_s=0.3) == 0.3
-    assert hedge_delay_s(0.5, floor_s=0.9, ceiling_s=0.3) == 0.3
+@pytest.mark.parametrize(
+    ("at_once", "wait_s", "other_s", "delay_s"),
+    [
+        # The cloud would be there before the slowest local tokens are.
+        (False, 0.0, 0.3, 0.4),
+        (True, 0.0, 0.9, 0.0),
+        # It would be later than 99 of 100: only one that is later still is worth asking for.
+        (False, 0.0, 2.0, 1.0),
+        (True, 0.0, 2.0, 1.0),
+        # Who waits for a slot has that to wait too.
+        (True, 1.5, 2.0, 0.0),
+        (True, 0.5, 2.0, 1.5),
+    ],
+)
+def test_a_hedge_that_cannot_win_is_not_made(
+    at_once: bool, wait_s: float, other_s: float, delay_s: float
+) -> None:
+    found = hedge_delay_s(0.4, at_once=at_once, p99_s=1.0, wait_s=wait_s, other_s=other_s)
+    assert found == delay_s
+
+
+@given(
+    st.none() | st.floats(0, 10), st.booleans(), st.floats(0, 10), st.floats(0, 10), st.floats(0, 9)
+)
+def test_what_is_known_only_ever_delays_a_hedge(
+    p95_s: float | None, at_once: bool, p99_s: float, wait_s: float, other_s: float
+) -> None:
+    least = hedge_delay_s(p95_s, at_once=at_once)
+    for p99, other in ((p99_s, None), (None, other_s)):
+        assert hedge_delay_s(p95_s, at_once=at_once, p99_s=p99, other_s=other) == least
+    told = hedge_delay_s(p95_s, at_once=at_once, p99_s=p99_s, wait_s=wait_s, other_s=other_s)
+    may_win = least + other_s <= wait_s + p99_s
+    assert told == (least if may_win else max(least, wait_s + p99_s))
 
 
 def test_ten_requests_pay_for_one_hedge() -> None:

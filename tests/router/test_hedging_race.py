@@ -229,19 +229,26 @@ def test_when_both_have_failed_the_next_one_is_asked() -> None:
     scene(act, Script(fail=Fail.CUT, first_s=0.8), Script(fail=Fail.CUT, first_s=0.9), *backends)
 
 
-@pytest.mark.parametrize(("guilty", "status"), [("local", 400), ("cloud", 400), ("cloud", 422)])
-def test_a_request_at_fault_ends_the_race(guilty: str, status: int) -> None:
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_request_that_the_local_backend_refuses_ends_the_race(status: int) -> None:
     async def act(made: World) -> None:
         visit = await made.ask()
         assert visit.status == status
         assert visit.still_open == []
         assert made.decisions[0].outcome is Outcome.ERROR
-        other = next(each for each in made.attempts if each.backend != guilty)
-        assert other.outcome is Outcome.CANCELLED
+        assert made.attempts[-1].outcome is Outcome.CANCELLED
 
-    refusal = Script(fail=Fail.STATUS, status=status, headers_s=0.5)
-    scripts = {"local": LATE, "cloud": LATE, guilty: refusal}
-    scene(act, scripts["local"], scripts["cloud"])
+    scene(act, Script(fail=Fail.STATUS, status=status, headers_s=0.5), LATE)
+
+
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_hedge_that_is_refused_ends_nothing(status: int) -> None:
+    async def act(made: World) -> None:
+        visit = await made.ask()
+        assert (visit.status, visit.header("backend")) == (200, "local")
+        assert results(made) == {"failed": 1}
+
+    scene(act, LATE, Script(fail=Fail.STATUS, status=status, headers_s=0.1))
 
 
 @pytest.mark.parametrize(

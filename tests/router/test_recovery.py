@@ -80,6 +80,8 @@ class Rig:
         self.error: Exception | None = None
         self.restarts: list[float] = []
         self.probes = 0
+        self.loads_s = 0.0
+        """For which the model has to be loaded before it gives a token."""
         self.actions: list[tuple[Cause, Result]] = []
         self.circuit_probe = asyncio.Event()
         self.later = asyncio.Event()
@@ -98,6 +100,7 @@ class Rig:
             symptoms=lambda: self.symptoms,
             in_flight=self._in_flight,
             probe=self._probe,
+            ready=self._ready,
             on_action=lambda *action: self.actions.append(action),
             now_s=lambda: self.now_s,
             sleep=self._sleep,
@@ -118,6 +121,12 @@ class Rig:
         assert self.monitor.drained == {"a"}
         self.probes += 1
         return self.now_s >= self.answers_at_s
+
+    async def _ready(self, seconds: float) -> bool:
+        if not await self._probe():
+            return False
+        self.now_s += min(seconds, self.loads_s)
+        return self.loads_s <= seconds
 
     async def _circuit_probe(self, name: str) -> bool:
         assert name == "a"
@@ -221,20 +230,30 @@ async def test_the_limits_hold_over_successes_and_a_refusal_is_told_once() -> No
     assert [result for _, result in rig.actions].count(Result.REFUSED) == 9
 
 
-async def test_somebody_may_ask_within_the_same_limits() -> None:
+@pytest.mark.parametrize(("loads_s", "result"), [(100.0, Result.SUCCEEDED), (110.0, Result.FAILED)])
+async def test_a_model_may_take_its_time_to_load(loads_s: float, result: Result) -> None:
     rig = Rig()
-    assert not (await rig.recovery.request()).refusal
-    assert rig.actions == [(Cause.REQUEST, Result.SUCCEEDED)]
-    assert "less than 60 s ago" in (await rig.recovery.request()).refusal
-    assert len(rig.restarts) == 1
+    rig.answers_at_s = 15.0
+    rig.loads_s = loads_s
+    rig.symptoms = Symptoms(dead=True)
+    rig.monitor.unhealthy("a")
+    await rig.recovery.tick()
+    assert rig.actions == [(Cause.DEAD, result)]
+    assert rig.now_s <= 120
+    await rig.monitor.aclose()
 
 
-async def test_one_restart_at_a_time() -> None:
-    rig = Rig()
-    first, second = await asyncio.gather(rig.recovery.request(), rig.recovery.request())
-    assert not first.refusal
-    assert second.refusal == "a restart is under way"
-    assert len(rig.restarts) == 1
+async def test_another_recovery_keeps_to_the_same_limits() -> None:
+    before, after = Rig(), Rig()
+    before.symptoms = after.symptoms = Symptoms(memory_share=0.95)
+    await before.recovery.tick()
+    after.recovery.take_over(before.recovery)
+    after.now_s = 59
+    await after.recovery.tick()
+    assert after.actions == [(Cause.MEMORY, Result.REFUSED)]
+    after.now_s = 60
+    await after.recovery.tick()
+    assert after.restarts == [60]
 
 
 async def test_it_runs_until_it_is_closed_and_outlives_a_fault(

@@ -13,13 +13,19 @@ from typing import Any
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from firsttoken.core.child import Child
 from firsttoken.core.errors import UserError
 from router import __main__ as main
-from router.app import Router
+from router.app import Router, _reload_quietly
+from router.config import RouterConfig
+from router.health.breaker import BreakerRules
 from tests.router.conftest import NO_CERTIFICATES, chat
 from tests.router.official import start_router
+from tests.router.scripted import Call as SimCall
+from tests.router.scripted import Fail, Script, SimTransport
+from tests.router.simulation import config_of, sim_backend
 from tests.router.upstream import (
     DONE,
     FINISH,
@@ -351,3 +357,145 @@ def test_a_router_that_is_open_to_others_does_not_lose_its_keys(
     path.write_text(local)
     with pytest.raises(UserError, match="no API key is set"):
         load()
+
+
+class Engine:
+    """Counts its restarts."""
+
+    def __init__(self) -> None:
+        self.restarts = 0
+
+    def restart(self) -> None:
+        self.restarts += 1
+
+
+class House:
+    """A router in this process that is given one configuration after the other."""
+
+    def __init__(self, *configs: RouterConfig) -> None:
+        coming = iter(configs)
+        self.down: set[str] = set()
+        """Backends that refuse connections."""
+        self.router = Router(
+            next(coming), lambda: next(coming), transport=lambda: SimTransport(self._script)
+        )
+
+    def _script(self, call: SimCall) -> Script:
+        down = call.backend in self.down
+        return Script(headers_s=0.0, first_s=0.0, fail=Fail.REFUSED if down else None)
+
+    async def __aenter__(self) -> Router:
+        await self.router.start()
+        return self.router
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.router.aclose()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def _shown(router: Router, name: str, **labels: str) -> list[float]:
+    text = router.books.meters.render().decode()
+    return [
+        sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == name and labels.items() <= sample.labels.items()
+    ]
+
+
+LOCAL = sim_backend("local")
+CLOUD = sim_backend("cloud")
+SOON = BreakerRules(failures=3, first_cool_down_s=0.02, longest_cool_down_s=0.02)
+
+
+async def test_an_open_circuit_stays_open_is_probed_and_shown_by_one_router_only() -> None:
+    house = House(*[config_of(LOCAL, CLOUD, breaker=SOON)] * 2)
+    house.down = {"local"}
+    async with house as router:
+        before = router.serving
+        before.monitor.unhealthy("local")
+        await router.reload()
+        assert router.serving is not before
+        assert router.serving.monitor.blocked == {"local"}
+        assert router.serving.monitor.dead("local")
+        before.monitor.readmit("local", healthy=True)
+        before.watch.tick()
+        assert _shown(router, "llm_backend_up", backend="local") == [0.0]
+        back = asyncio.Event()
+        router.serving.monitor.on_blocked = back.set
+        house.down = set()
+        await asyncio.wait_for(back.wait(), 5)
+        assert _shown(router, "llm_backend_up", backend="local") == [1.0]
+
+
+async def test_a_backend_that_is_another_one_now_begins_anew() -> None:
+    other = sim_backend("local", model="another-model")
+    async with House(config_of(LOCAL, CLOUD), config_of(other, CLOUD)) as router:
+        before = router.serving
+        before.monitor.unhealthy("local")
+        await router.reload()
+        assert router.serving.monitor.blocked == frozenset()
+        assert router.serving.gate.times["local"] is not before.gate.times["local"]
+        assert router.serving.gate.times["cloud"] is before.gate.times["cloud"]
+
+
+async def test_a_backend_that_was_removed_is_not_up() -> None:
+    async with House(config_of(LOCAL, CLOUD), config_of(LOCAL)) as router:
+        assert _shown(router, "llm_backend_up", backend="cloud") == [1.0]
+        await router.reload()
+        assert _shown(router, "llm_backend_up", backend="cloud") == [0.0]
+        assert _shown(router, "llm_backend_up", backend="local") == [1.0]
+
+
+async def test_what_was_learned_of_the_engine_and_its_mode_is_kept() -> None:
+    async with House(*[config_of(LOCAL, CLOUD)] * 2) as router:
+        before = router.serving
+        before._admissions["local"].resize(3)
+        before.watch.first_token("local", LOCAL.tier, 0.2)
+        await router.reload()
+        assert router.serving._admissions["local"].slots == 3
+        assert router.serving.watch.evidence().local_ttft_count == 1
+
+
+async def test_a_reload_does_not_lift_the_limits_of_restarts() -> None:
+    engine = Engine()
+    async with House(*[config_of(LOCAL, CLOUD, adapter=engine)] * 2) as router:
+        router.serving.monitor.unhealthy("local")
+        recovery = router.serving._recovery
+        assert recovery is not None
+        await recovery.tick()
+        assert engine.restarts == 1
+        await router.reload()
+        router.serving.monitor.unhealthy("local")
+        assert router.serving._recovery is not None
+        await router.serving._recovery.tick()
+        assert engine.restarts == 1
+
+
+async def test_only_the_requests_of_the_settings_before_go_on() -> None:
+    async with House(*[config_of(LOCAL, CLOUD, adapter=Engine())] * 2) as router:
+        before = router.serving
+        before.pipeline.idle.clear()  # one is under way
+        assert before._recovery is not None
+        assert before._recovery._task is not None
+        tasks = {before._recovery._task, *before.watch._tasks}
+        before.monitor.unhealthy("local")
+        tasks |= set(before.monitor._recoveries.values())
+        assert len(tasks) == 5
+        await router.reload()
+        await asyncio.wait(tasks, timeout=5)
+        assert all(task.done() for task in tasks)
+        before.pipeline.idle.set()
+
+
+async def test_a_signal_that_goes_wrong_is_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async with House(config_of(LOCAL)) as router:
+
+        def broken() -> RouterConfig:
+            raise ValueError("a fault of the loading")
+
+        router._load = broken
+        before = router.serving
+        await _reload_quietly(router)
+        assert router.serving is before
+    assert "a fault of the loading" in caplog.text

@@ -36,7 +36,13 @@ BUDGET_S = 0.4
 QUESTIONS = ("tell me more", "and then", "hello", "translate this", "one more thing")
 REMOTES: tuple[tuple[str, dict[str, Any]], ...] = (
     ("cloud", {"triggers": ("local_model_confidence < 0.8",)}),
-    ("backup", {"dialect": "dashscope", "triggers": ("local_model_timeout",)}),
+    (
+        "backup",
+        {
+            "dialect": "dashscope",
+            "triggers": ("local_model_timeout", "local_model_confidence < 0.9"),
+        },
+    ),
     ("last", {"dialect": "ollama", "triggers": ("all_other_models_failed",)}),
 )
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+
+import pytest
+
 from firsttoken.core.catalogue import CacheCheck
 from firsttoken.core.settings.guide import CachingStrategy, SemanticCache
-from firsttoken.language.encoder import DEFAULT, load
+from firsttoken.language.encoder import DEFAULT, Vector, load
 from tests.router.conftest import Running, Start
 from tests.router.upstream import Call, Script, refuse, whole_reply
 
@@ -35,6 +39,24 @@ async def _hit_and_check(router: Running) -> dict[str, float]:
         pass
     assert found == 1
     return {result: await router.metric(name, result=result) for result in CacheCheck}
+
+
+async def test_answers_are_compared_beside_the_event_loop(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, threading.Thread] = {}
+    encode = ENCODER.encode
+
+    def noted(text: str) -> Vector:
+        threads[text] = threading.current_thread()
+        return encode(text)
+
+    monkeypatch.setattr(ENCODER, "encode", noted)
+    router = await start(local=answers({AGAIN: "The capital is Paris."}), caching=ALWAYS)
+    await _hit_and_check(router)
+    here = threading.current_thread()
+    assert threads.keys() == {FIRST, AGAIN, "It is Paris.", "The capital is Paris."}
+    assert here not in (threads["It is Paris."], threads["The capital is Paris."])
 
 
 async def test_answers_of_one_meaning_agree(start: Start) -> None:

@@ -50,7 +50,11 @@ class Rig:
             now_s=self.clock,
             sleep=self._park,
         )
-        probe = LocalProbe(backend("local", dialect=dialect), None, 1.0, self._generate, self._get)
+        self.loads = asyncio.Event()
+        local = backend("local", dialect=dialect)
+        self.probe = probe = LocalProbe(
+            local, None, 1.0, 60.0, self._generate, self._get, lambda: dialect, self._meet
+        )
         self.watch = Watch(
             GUIDE,
             self.monitor,
@@ -69,14 +73,19 @@ class Rig:
         self.slept.append(seconds)
         await self.parked.wait()
 
-    async def _probe(self, name: str) -> bool:
+    async def _probe(self, name: str) -> bool | None:
         assert name == "local"
         return self.healthy
 
-    async def _generate(self, name: str) -> bool:
+    async def _generate(self, name: str, seconds: float) -> bool:
         assert name == "local"
         self.tokens += 1
+        if seconds == 60.0:
+            await self.loads.wait()
         return self.healthy
+
+    async def _meet(self) -> None:
+        """Everything is known."""
 
     async def _get(self, url: str) -> tuple[int, bytes]:
         assert url.startswith("http://127.0.0.1:9/")
@@ -99,7 +108,7 @@ async def test_a_slow_local_backend_and_its_recovery() -> None:
     rig.tokens_of(Tier.LOCAL, 0.2, 20)
     rig.pass_seconds(1)
     assert rig.watch.state.mode is Mode.NORMAL
-    rig.tokens_of(Tier.LOCAL, 1.5, 20)
+    rig.tokens_of(Tier.LOCAL, 1.5, 21)
     rig.pass_seconds(1)
     assert (rig.watch.state.mode, rig.watch.state.local_share) == (Mode.HYBRID, 0.8)
     rig.pass_seconds(62)  # they are forgotten after a minute
@@ -125,8 +134,16 @@ async def test_requests_turned_away_for_load_count_as_late() -> None:
     rig = Rig()
     rig.tokens_of(Tier.LOCAL, 0.2, 30)
     for _ in range(2):
-        rig.watch.late("local", Tier.LOCAL)
+        rig.watch.late(Tier.LOCAL)
     assert rig.watch.evidence().local_ttft_p95_s == math.inf
+
+
+async def test_those_given_up_count_as_old_as_they_were() -> None:
+    rig = Rig()
+    rig.tokens_of(Tier.LOCAL, 0.2, 30)
+    for _ in range(2):
+        rig.watch.late(Tier.LOCAL, 3.0)
+    assert rig.watch.evidence().local_ttft_p95_s == 3.0
 
 
 async def test_the_remote_median_needs_three_and_lasts_for_a_quarter_of_an_hour() -> None:
@@ -196,8 +213,43 @@ async def test_a_model_that_was_not_loaded_is_after_its_first_token() -> None:
     assert rig.watch.loaded is False
     rig.watch.first_token("cloud", Tier.REMOTE, 1.0)
     assert rig.watch.loaded is False
+    rig.watch.late(Tier.LOCAL)
+    rig.watch.late(Tier.LOCAL, 3.0)
+    assert rig.watch.loaded is False
     rig.watch.first_token("local", Tier.LOCAL, 1.0)
     assert rig.watch.loaded is True
+    await rig.probe.aclose()
+
+
+async def test_a_model_that_is_loading_is_neither_healthy_nor_unhealthy() -> None:
+    rig = Rig(dialect="ollama")
+    rig.watch._failed = 2
+    for _ in range(5):
+        await rig.watch.probe()
+        await asyncio.sleep(0)
+    assert rig.watch._failed == 2
+    assert rig.tokens == 1
+    assert rig.monitor.blocked == frozenset()
+    rig.healthy = False
+    rig.loads.set()
+    await rig.probe.load()  # it ends without a token
+    await rig.watch.probe()
+    assert rig.monitor.blocked == {"local"}
+    await rig.monitor.aclose()
+    await rig.probe.aclose()
+
+
+async def test_another_watch_goes_on_where_one_ended() -> None:
+    before, after = Rig(dialect="ollama"), Rig(dialect="ollama")
+    before.tokens_of(Tier.REMOTE, 0.5, 5)
+    before.tokens_of(Tier.LOCAL, 1.5, 20)
+    before.pass_seconds(1)
+    before.probe.loaded = False
+    after.watch.take_over(before.watch)
+    assert after.states[-1] == before.watch.state
+    assert after.watch.state.local_share == 0.8
+    assert after.watch.loaded is False
+    assert after.watch.evidence().local_ttft_count == 20
 
 
 async def test_it_runs_until_it_is_closed_and_outlives_a_fault(

@@ -232,21 +232,12 @@ class LocalHealth(Section):
     retries: Annotated[int, Field(ge=1, le=100)] = 3
 
 
-Action = Literal[
-    "switch_to_remote",
-    "hybrid_mode",
-    "reduce_local_traffic",
-    "investigate_performance",
-    "restart_service",
-]
-
-
 class FallbackRule(Section):
-    """One of ``health_check.fallback_strategy``."""
+    """One of ``health_check.fallback_strategy``: its actions are modes of the router."""
 
     condition: Literal["local_model_unhealthy", "local_model_slow", "local_model_overload"]
     threshold: Annotated[str | None, Field(validate_default=True)] = None
-    action: Action
+    action: Literal["switch_to_remote", "hybrid_mode", "reduce_local_traffic"]
 
     @field_validator("threshold")
     @classmethod
@@ -302,7 +293,13 @@ class Alert(Section):
 
     metric: MetricName
     threshold: str
-    action: Action
+    action: Literal[
+        "switch_to_remote",
+        "hybrid_mode",
+        "reduce_local_traffic",
+        "investigate_performance",
+        "restart_service",
+    ]
 
     @field_validator("threshold")
     @classmethod
