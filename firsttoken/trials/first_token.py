@@ -41,7 +41,7 @@ class FirstToken:
     """What is measured."""
 
     users: int = 20
-    rounds: int = 3
+    rounds: int = 2
     """Turns of each arm: what the machine does meanwhile falls on all alike."""
     step_seconds: float = 25.0
     warmup_seconds: float = 10.0
