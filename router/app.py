@@ -113,6 +113,7 @@ class Router:
             task = asyncio.get_running_loop().create_task(_drained(before))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+        _log.warning("the settings were reloaded")
 
     def _made(self, config: RouterConfig, caches: Caches | None) -> Serving:
         if caches is None:
@@ -229,12 +230,10 @@ def create_app(router: Router) -> ASGIApp:
 
 
 async def _reload_quietly(router: Router) -> None:
-    """Reload at a signal: nobody waits for an answer, so it goes to the log."""
+    """Reload at a signal: nobody waits for an answer, so failures go to the log."""
     try:
         await router.reload()
     except UserError as error:
         _log.error("the settings were not reloaded: %s", error)
     except Exception:  # noqa: BLE001 - nobody else would ever hear of it
         _log.exception("the settings were not reloaded")
-    else:
-        _log.warning("the settings were reloaded")

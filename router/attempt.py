@@ -100,8 +100,12 @@ class Asker:
                 return await self._open(backend, request, record, account, probabilities)
         except TimeoutError:
             late = ErrorType.FIRST_TOKEN_TIMEOUT if request.stream else ErrorType.TOTAL_TIMEOUT
-            what = "no first token" if request.stream else "no whole reply"
-            message = f"{backend.name}: {what} within {deadline_s:g} s"
+            message = f"{backend.name}: no first token within {deadline_s:g} s"
+            if not request.stream:
+                message = (
+                    f"{backend.name}: no whole reply within {deadline_s:g} s, the backend's "
+                    "timeout; ask for a stream, for fewer tokens, or raise it"
+                )
             raise AttemptFailed(Fault(late, message)) from None
         except TransportError as error:
             message = f"{backend.name}: {error}"

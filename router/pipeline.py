@@ -6,7 +6,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
@@ -20,7 +20,7 @@ from router.config import RouterConfig
 from router.gate import Gate
 from router.health.monitor import Monitor
 from router.policy import signals
-from router.policy.plan import State, plan
+from router.policy.plan import State, pinned, plan
 from router.relay import Ending, Passage, Relay, Rewritten, Untouched
 
 
@@ -107,7 +107,7 @@ class Pipeline:
     ) -> None:
         if self.config.limits.keep_texts:
             account.decision.text = signals.last_user_text(request.messages)[:500]
-        lookup = Lookup() if tier else self.caches.look_up(request, tenant)
+        lookup = Lookup() if tier else self.caches.look_up(self._known(request), tenant)
         account.looked_up(lookup.answer)
         if lookup.reply is not None:
             await _replay(lookup.reply, request, client, account)
@@ -135,6 +135,11 @@ class Pipeline:
         if ending.complete:
             self.caches.keep(lookup, ending.events, opened.backend)
         account.decision.instead = self._instead(opened, ending.usage, found.prompt_chars)
+
+    def _known(self, request: ChatRequest) -> ChatRequest:
+        """Return ``request`` as the caches know it: names that pin no backend are all one."""
+        named = pinned(request.model, self.config.rules.backends)
+        return replace(request, model=named.name if named else "")
 
     async def _stream(
         self,

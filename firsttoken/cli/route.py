@@ -32,9 +32,13 @@ def route(
 
     messages = [{"role": "system", "content": system}] if system else []
     messages.append({"role": "user", "content": text})
-    told = explain.explain(from_settings(load(config)), messages, model)
+    settings = load(config)
+    told = explain.explain(from_settings(settings), messages, model)
     if json_output:
         typer.echo(json.dumps(told.as_dict(), ensure_ascii=False))
         return
     for line in told.lines():
         typer.echo(line)
+    for backend in settings.backends():
+        if not backend.enabled:
+            typer.echo(f"left out     {backend.name}: {backend.disabled_reason}")
