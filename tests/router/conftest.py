@@ -29,7 +29,7 @@ from tests.router.upstream import Script, Upstream, answer
 NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 """Reading the world's from the disk takes longer than a test."""
 
-DEADLINE_S = 0.25
+DEADLINE_S = 0.5
 """To the first token, in these tests."""
 
 PATTERNS = compile_patterns(

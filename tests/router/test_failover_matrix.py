@@ -21,7 +21,7 @@ from firsttoken.core.words import OUTCOME_OF, ErrorType, Outcome
 from firsttoken.upstreams.misbehaviour import TOKENS
 from firsttoken.upstreams.script import Step
 from tests.router.clients import CLIENTS, Client
-from tests.router.conftest import DEADLINE_S, Running, Start, backend
+from tests.router.conftest import Running, Start, backend
 from tests.router.walls import HEALTHY, Walls, walls
 from tests.upstreams.raw import state_when
 
@@ -70,7 +70,7 @@ FAULTS = {
 def deadline_s(fault: str) -> float:
     """Return the deadline: long, since a machine that stalls for a quarter of a second is no fault
     of a backend, but before a drip has come to its first token."""
-    return DEADLINE_S if fault == "slow_drip" else 0.8
+    return 0.25 if fault == "slow_drip" else 0.8
 
 
 TOLD = {

@@ -43,7 +43,10 @@ def wall() -> Iterator[str]:
 @pytest.mark.parametrize("fault", FAULTS)
 async def test_every_fault(start: Start, wall: str, fault: str) -> None:
     bad, good = f"{wall}/fault/{fault}", f"{wall}/fault/ok"
-    router = await start(backends=(backend("local", bad), backend("cloud", good)))
+    # A drip must not come to its first token in time; a healthy backend always must.
+    local = backend("local", bad, first_token_timeout_s=0.25 if fault == "slow_drip" else 0.8)
+    cloud = backend("cloud", good, first_token_timeout_s=5.0)
+    router = await start(backends=(local, cloud))
     reply = await router.ask(max_tokens=4)
     events = dialects.get("openai").reader().feed(reply.content, 0)
     read = collect(events)
