@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 import psutil
 
 from firsttoken.core.host import cpu_quota
+from firsttoken.core.settings.endpoint import is_loopback
 
 MEAN_S = 30.0
 _CHILDREN_S = 10.0
@@ -27,7 +27,7 @@ def loopback_port(url: str) -> int | None:
     parts = urlsplit(url)
     host = parts.hostname or ""
     with suppress(ValueError):
-        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
+        if is_loopback(host):
             return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
     return None
 

@@ -64,7 +64,7 @@ class Gate:
     first_token: Callable[[Backend, float, bool], None]
     """Is told how long each streamed attempt took to its first token, in seconds, or, where the
     flag is set, for how long it had none when it was given up."""
-    cold: Callable[[str], bool] = field(default=lambda name: False)  # noqa: ARG005
+    cold: Callable[[str], bool]
     """Whether a backend has to load its model first."""
     waiting: dict[int, AttemptRecord] = field(default_factory=dict)
     """Attempts under way that have no first token yet, by identity."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import ipaddress
 import json
 import os
 import signal
@@ -19,6 +18,7 @@ import uvloop
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from firsttoken.core.errors import UserError
+from firsttoken.core.settings.endpoint import is_loopback
 from router.app import Router, create_app
 from router.config import RouterConfig
 
@@ -173,15 +173,6 @@ def check_keys(config: RouterConfig, host: str) -> None:
             f"--host {host} is open to other machines, and no API key is set; expected a loopback "
             "address, or server.api_keys_env or server.api_keys_file in the settings"
         )
-
-
-def is_loopback(host: str) -> bool:
-    """Say whether only this machine can reach ``host``; a name other than localhost is not taken
-    to be so."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _listen(host: str, port: int) -> socket.socket:

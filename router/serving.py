@@ -308,15 +308,13 @@ class Serving:
         local = self._local
         if local is None or local.name in self.monitor.blocked:
             return None
-        queue = self._admissions.get(local.name)
-        return local if queue is not None and queue.in_use == 0 else None
+        return local if self._admissions[local.name].in_use == 0 else None
 
     def _pressed(self, name: str) -> bool:
         """Whether a backend is known to be late before it is asked."""
         if self._local is None or name != self._local.name:
             return False
-        queue = self._admissions.get(name)
-        if queue is not None and queue.predicted_wait_s(self._now_ns()) > 0:
+        if self._admissions[name].predicted_wait_s(self._now_ns()) > 0:
             return True
         cpu = self.watch.cpu_share
         return self.watch.loaded is False or (cpu is not None and cpu > PRESSED_CPU_SHARE)
@@ -326,11 +324,10 @@ class Serving:
         local, now_ns = self._local, self._now_ns()
         if local is None:
             return {}
-        queue = self._admissions.get(local.name)
-        state = self.watch.state
+        queue, state = self._admissions[local.name], self.watch.state
         pressure = Pressure(state.mode, state.local_share)
-        wait_s = queue.predicted_wait_s(now_ns) if queue else 0.0
-        if queue is not None and wait_s > 0:
+        wait_s = queue.predicted_wait_s(now_ns)
+        if wait_s > 0:
             medians = {
                 name: times.quantile(0.5, prompt_chars, now_ns)
                 for name, times in self._times.items()

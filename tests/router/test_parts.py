@@ -14,6 +14,7 @@ from firsttoken.core.clock import monotonic_ns
 from firsttoken.core.errors import UserError
 from firsttoken.core.records import ATTEMPTS
 from firsttoken.core.settings import from_mapping
+from firsttoken.core.settings.endpoint import is_loopback
 from firsttoken.core.words import ErrorType
 from firsttoken.transport.protocol import Reply, TransportError
 from firsttoken.wire import dialects
@@ -23,7 +24,7 @@ from router.config import from_settings
 from router.fronts.http import Keys, sane_request_id
 from router.ledger import Ledger
 from router.relay import Relay, Untouched
-from router.server import is_loopback, run
+from router.server import run
 from tests.router.upstream import answer_frames
 
 

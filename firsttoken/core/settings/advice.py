@@ -6,14 +6,13 @@ does not act on it; only ``firsttoken config validate`` prints notes.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 from importlib.util import find_spec
 
 from firsttoken.core.settings import durations
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.settings.document import KeyPath
-from firsttoken.core.settings.endpoint import is_private, parse
+from firsttoken.core.settings.endpoint import is_loopback, is_private, parse
 from firsttoken.core.settings.environment import LOCAL, REMOTES
 from firsttoken.core.settings.settings import Settings
 from firsttoken.core.settings.tree import Tree
@@ -94,7 +93,7 @@ def _shares(settings: Settings) -> Iterator[Finding]:
 
 def _exposure(settings: Settings, backends: list[Backend]) -> Iterator[Finding]:
     asked = settings.server.api_keys_env or settings.server.api_keys_file
-    if not asked and not _is_loopback(settings.server.host):
+    if not asked and not is_loopback(settings.server.host):
         yield (
             ("server", "host"),
             (
@@ -107,13 +106,6 @@ def _exposure(settings: Settings, backends: list[Backend]) -> Iterator[Finding]:
         if backend.api_key is not None and plain and not is_private(parse(backend.base_url)):
             path = LOCAL if backend.tier is Tier.LOCAL else REMOTES
             yield path, f"{backend.name}: the key goes to a public host without encryption"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _health(settings: Settings) -> Iterator[Finding]:

@@ -105,6 +105,15 @@ def is_private(endpoint: Endpoint) -> bool:
     return address.is_private or address.is_loopback or address.is_link_local
 
 
+def is_loopback(host: str) -> bool:
+    """Say whether only this machine can reach ``host``; a name other than localhost is not taken
+    to be so."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 def resolve(text: str, dialect: str | None) -> tuple[str, str | None]:
     """Return the base URL (without ``/v1``) and the dialect of an endpoint.
 
