@@ -67,11 +67,9 @@ FAULTS = {
 }
 
 
-def deadline_s(fault: str) -> float:
-    """Return the deadline: long, since a machine that stalls for a quarter of a second is no fault
-    of a backend, but before a drip has come to its first token."""
-    return 0.25 if fault == "slow_drip" else 0.8
-
+DEADLINE_S = 0.8
+"""To the first token, in these tests: a machine that stalls for a quarter of a second is no fault
+of a backend, and has to be told from a drip, whose first frame takes the wall some seconds."""
 
 TOLD = {
     ("error_in_200", "openai"): Expected.both(ErrorType.HTTP_5XX),
@@ -120,9 +118,7 @@ async def test_the_other_backend_answers_whole_at_once_and_it_counts_once(
     expected = TOLD.get((fault, dialect), FAULTS[fault])
     async with walls() as servers:
         bad = closed if fault == "refused" else f"{servers.faulty_url}/fault/{fault}"
-        local = backend(
-            "local", bad, dialect=dialect, slots=8, first_token_timeout_s=deadline_s(fault)
-        )
+        local = backend("local", bad, dialect=dialect, slots=8, first_token_timeout_s=DEADLINE_S)
         others = (dialect, DIALECTS[DIALECTS.index(dialect) - 1])
         clouds = [
             backend("cloud", servers.healthy_url, dialect=each, first_token_timeout_s=5.0)
@@ -225,7 +221,7 @@ def milliseconds_to_move(
     the request: by the router's records, and by the clocks of the servers if that is longer."""
     first, second = pair
     began_ns, ended_ns = int(first["started_ns"]), int(first["ended_ns"])
-    fault_ns = began_ns + int(deadline_s(fault) * NS_PER_S)
+    fault_ns = began_ns + int(DEADLINE_S * NS_PER_S)
     if FAULTS[fault] is LATE:
         assert ended_ns > fault_ns - NS_PER_MS, "it was given up before its deadline"
     elif fault == "refused":

@@ -14,6 +14,8 @@ from tests.router.upstream import Call, Script, refuse, whole_reply
 
 ALWAYS = CachingStrategy(semantic_cache=SemanticCache(enable=True, verify_share=1))
 ENCODER, _ = load(DEFAULT)
+PATIENT = {"first_token_timeout_s": 10.0}
+"""The router loads its own encoder meanwhile, which a busy machine takes a while for."""
 FIRST, AGAIN = "What is the capital of France?", "please tell me what the capital of France is"
 
 
@@ -31,7 +33,7 @@ async def _hit_and_check(router: Running) -> dict[str, float]:
     assert router.router is not None
     caches = router.router.serving.caches
     caches.use(ENCODER, ENCODER.threshold)
-    await router.ask(FIRST, stream=False)
+    assert (await router.ask(FIRST, stream=False)).status_code == 200
     await router.settled(1)
     assert (await router.ask(AGAIN, stream=False)).headers["x-firsttoken-cache"] == "semantic"
     name = "llm_cache_verifications_total"
@@ -52,7 +54,9 @@ async def test_answers_are_compared_beside_the_event_loop(
         return encode(text)
 
     monkeypatch.setattr(ENCODER, "encode", noted)
-    router = await start(local=answers({AGAIN: "The capital is Paris."}), caching=ALWAYS)
+    router = await start(
+        local=answers({AGAIN: "The capital is Paris."}), caching=ALWAYS, backend=PATIENT
+    )
     await _hit_and_check(router)
     here = threading.current_thread()
     assert threads.keys() == {FIRST, AGAIN, "It is Paris.", "The capital is Paris."}
@@ -60,7 +64,9 @@ async def test_answers_are_compared_beside_the_event_loop(
 
 
 async def test_answers_of_one_meaning_agree(start: Start) -> None:
-    router = await start(local=answers({AGAIN: "The capital is Paris."}), caching=ALWAYS)
+    router = await start(
+        local=answers({AGAIN: "The capital is Paris."}), caching=ALWAYS, backend=PATIENT
+    )
     assert (await _hit_and_check(router))["agreed"] == 1
     assert await router.metric("llm_cache_false_hit_ratio") == 0
     checks = [call.body for call in router.local.calls[1:]]
@@ -71,14 +77,16 @@ async def test_answers_of_one_meaning_agree(start: Start) -> None:
 
 
 async def test_an_entry_whose_answer_differs_is_dropped(start: Start) -> None:
-    router = await start(local=answers({AGAIN: "Bananas grow in bunches."}), caching=ALWAYS)
+    router = await start(
+        local=answers({AGAIN: "Bananas grow in bunches."}), caching=ALWAYS, backend=PATIENT
+    )
     assert (await _hit_and_check(router))["differed"] == 1
     assert await router.metric("llm_cache_false_hit_ratio") == 1
     assert (await router.ask(AGAIN, stream=False)).headers["x-firsttoken-cache"] == "miss"
 
 
 async def test_a_check_that_gets_no_answer_says_nothing(start: Start) -> None:
-    router = await start(local=answers({}), caching=ALWAYS)
+    router = await start(local=answers({}), caching=ALWAYS, backend=PATIENT)
 
     async def asked(call: Call) -> None:
         await answers({})(call)

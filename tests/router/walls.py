@@ -16,7 +16,7 @@ from firsttoken.upstreams.server import running
 from firsttoken.upstreams.voices import Identity
 
 HEALTHY = ("All", " is", " well", ".")
-TEMPO = Tempo(token_s=0.01, ping_s=0.03)
+TEMPO = Tempo(token_s=0.01, ping_s=0.03, drip_s=0.3)
 
 
 class Recorded:
