@@ -20,7 +20,7 @@ from router.policy.plan import Plan
 from router.policy.signals import Signals
 
 KEPT_ATTEMPTS = 20_000
-KEPT_DECISIONS = 1_000
+KEPT_DECISIONS = 5_000
 
 _CACHE_REASONS = {
     CacheAnswer.EXACT: Reason.CACHE_EXACT,
@@ -76,6 +76,7 @@ class DecisionRecord:
 
     request_id: str
     unix_s: float
+    accepted_ns: int
     model: str
     """The name asked for, as the metric label has it."""
     stream: bool
@@ -91,6 +92,9 @@ class DecisionRecord:
     reason: Reason | None = None
     outcome: Outcome | None = None
     error_type: ErrorType | None = None
+    first_token_ns: int | None = None
+    """When the first token was handed to the client's socket; null where it was not streamed."""
+    ended_ns: int = 0
     ttft_ms: float | None = None
     duration_ms: float | None = None
     cost_usd: float | None = None
@@ -131,7 +135,7 @@ class Account:
         self.accepted_ns = books.now_ns()
         self.first_started_ns: int | None = None
         self.decision = DecisionRecord(
-            request_id, time.time(), self._meters.model_label(model), stream
+            request_id, time.time(), self.accepted_ns, self._meters.model_label(model), stream
         )
 
     def __enter__(self) -> Self:
@@ -149,6 +153,7 @@ class Account:
             self._close(record, outcome, error_type)
         decision = self.decision
         decision.outcome, decision.error_type = outcome, error_type
+        decision.ended_ns = ended_ns
         decision.duration_ms = milliseconds(self.accepted_ns, ended_ns)
         tier, name, model = self._served()
         self._meters.requests(tier, name, model, outcome).inc()
@@ -226,7 +231,8 @@ class Account:
         """Note that the first token was handed to the client now."""
         if not self.decision.stream:
             return
-        ttft_ns = self._books.now_ns() - self.accepted_ns
+        self.decision.first_token_ns = self._books.now_ns()
+        ttft_ns = self.decision.first_token_ns - self.accepted_ns
         self.decision.ttft_ms = milliseconds(0, ttft_ns)
         self._meters.ttft(*self._served()).observe(ttft_ns / NS_PER_S)
 

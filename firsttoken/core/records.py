@@ -70,10 +70,23 @@ REQUESTS = pa.schema(
         pa.field("reason", pa.string()),
         pa.field("attempts", pa.int32()),
         pa.field("conn_reused", pa.bool_()),
+        pa.field("block", pa.int32()),
+        pa.field("planned_rate", pa.float64()),
+        pa.field("load_ms", pa.float64()),
+        pa.field("prompt_ms", pa.float64()),
+        pa.field("predict_ms", pa.float64()),
     ]
 )
 """Columns of ``requests.parquet``. ``tier``, ``backend``, ``reason`` and ``attempts`` are what our
-router's response headers said, and null against a server that is not ours."""
+router's response headers said, and null against a server that is not ours. ``block`` numbers the
+uninterrupted stretches of the run (:class:`BlockResult`); ``planned_rate`` is the arrivals a second
+of an open loop, else null; ``load_ms``, ``prompt_ms`` and ``predict_ms`` are the engine's own times
+as the stream told them."""
+
+OPTIONAL_COLUMNS: Mapping[str, frozenset[str]] = {
+    "requests": frozenset({"block", "planned_rate", "load_ms", "prompt_ms", "predict_ms"}),
+}
+"""Columns that a reader fills with nulls where a file does not have them."""
 
 ATTEMPTS = pa.schema(
     [
@@ -115,7 +128,31 @@ HOST = pa.schema(
 )
 """Columns of ``host.parquet``: ``*_cpu`` in cores, ``*_share`` and pressure in [0, 1]."""
 
-TABLES: dict[str, pa.Schema] = {"requests": REQUESTS, "attempts": ATTEMPTS, "host": HOST}
+DECISIONS = pa.schema(
+    [
+        pa.field("request_id", pa.string(), nullable=False),
+        pa.field("accepted_ns", pa.int64(), nullable=False),
+        pa.field("first_token_ns", pa.int64()),
+        pa.field("ended_ns", pa.int64(), nullable=False),
+        pa.field("tier", pa.string(), nullable=False),
+        pa.field("backend", pa.string(), nullable=False),
+        pa.field("reason", pa.string()),
+        pa.field("cache", pa.string(), nullable=False),
+        pa.field("attempts", pa.int32(), nullable=False),
+        pa.field("outcome", pa.string(), nullable=False),
+        pa.field("error_type", pa.string()),
+    ]
+)
+"""Columns of ``decisions.parquet``, one row a request that the router accepted; also keys of a
+decision at ``GET /debug/decisions``. ``accepted_ns`` is when its head had been read,
+``first_token_ns`` when the first token was handed to the client's socket."""
+
+TABLES: dict[str, pa.Schema] = {
+    "requests": REQUESTS,
+    "attempts": ATTEMPTS,
+    "decisions": DECISIONS,
+    "host": HOST,
+}
 
 
 class PartWriter:
@@ -237,6 +274,11 @@ class Calibration:
     cpu_us_per_token: float
     when: str
     """``before`` or ``after`` the measurement."""
+    lag_p50_ms: float | None = None
+    lag_p99_ms: float | None = None
+    """Delivery lag: from the moment the server wrote the first token to the client's stamp."""
+    generator_cpu: float | None = None
+    """Cores that the generator used meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +291,62 @@ class ArmTarget:
     dialect: str
     note: str = ""
     """What a reader must know of this target, such as "emulated cloud" or "4 slots"."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockResult:
+    """What the load generator says of one block: one arm under one load, without interruption.
+
+    Stamps are ns of the run's monotonic clock. Counts are of the steady part.
+    """
+
+    number: int
+    arm: str
+    step_users: int
+    planned_rate: float | None
+    started_ns: int
+    steady_ns: int
+    """From when on requests count; the warm-up lies before it."""
+    stop_ns: int
+    """From when on nothing new was begun."""
+    ended_ns: int
+    """When the last request under way had ended."""
+    requests: int
+    errors: int
+    ttft_p50_ms: float | None
+    ttft_p95_ms: float | None
+    tokens_counted_here: int
+    loop_lag_p99_ms: float
+    loop_lag_max_ms: float
+    generator_cpu: float
+    """Cores."""
+    settled: bool | None = None
+    """Whether first tokens and requests in flight had come to rest before the steady part began;
+    None: the warm-up had a fixed length. False: saturated."""
+    scheduled: int | None = None
+    """Starts that an open loop's schedule holds for the steady part; None in a closed loop."""
+    late: int | None = None
+    """Those of them that were begun over 10 ms after their time, for want of a free talker."""
+    dropped: int | None = None
+    """Those that were never begun."""
+    worker: str = ""
+    """Which load generator, where there are several."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerResult:
+    """One of several load generators of a run."""
+
+    name: str
+    host: str
+    users: int
+    clock_offset_ns: int
+    """Added to its stamps to bring them to the clock of the run."""
+    clock_error_ns: int
+    """Half the round trip of the best exchange that the offset rests on."""
+    rows: int
+    lost_ns: int | None = None
+    """When it was last heard of, where it was lost in the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +368,9 @@ class Manifest:
     git_sha: str | None = None
     settings_hash: str | None = None
     calibration: list[Calibration] = field(default_factory=list)
+    blocks: list[BlockResult] = field(default_factory=list)
+    workers: list[WorkerResult] = field(default_factory=list)
+    """Empty where one process was the load generator."""
     notes: list[str] = field(default_factory=list)
     """What happened that a reader must know: "cut short by Ctrl-C", "the engine was restarted"."""
     finished: bool = False
@@ -313,7 +414,12 @@ class Manifest:
         try:
             data["anchor"] = WallAnchor(**data["anchor"])
             data["arms"] = [ArmTarget(**arm) for arm in data["arms"]]
-            data["calibration"] = [Calibration(**item) for item in data["calibration"]]
+            for key, kind in (
+                ("calibration", Calibration),
+                ("blocks", BlockResult),
+                ("workers", WorkerResult),
+            ):
+                data[key] = [kind(**item) for item in data.get(key, [])]
             known = {item.name for item in fields(cls)}
             return cls(**{key: value for key, value in data.items() if key in known})
         except (KeyError, TypeError) as error:
@@ -323,19 +429,28 @@ class Manifest:
 def read_table(run_dir: Path, table: str, columns: Sequence[str] | None = None) -> pa.Table:
     """Read ``<table>.parquet``, or an empty table of its schema where the run has none.
 
+    A column of :data:`OPTIONAL_COLUMNS` that the file does not have is null throughout.
+
     Raises:
-        UserError: the file is cut, or lacks one of the schema's columns.
+        UserError: the file is cut, or lacks one of the schema's other columns.
     """
     path = run_dir / f"{table}.parquet"
     schema = TABLES[table]
+    wanted = list(columns or schema.names)
     if not path.exists():
-        return schema.empty_table()
+        return schema.empty_table().select(wanted)
     try:
         present = set(pq.read_schema(path).names)
-        missing = [name for name in (columns or schema.names) if name not in present]
-        if missing:
-            raise UserError(f"{path} lacks the column(s) {', '.join(missing)}")
-        return pq.read_table(path, columns=list(columns or schema.names))
+        missing = [name for name in wanted if name not in present]
+        needed = [name for name in missing if name not in OPTIONAL_COLUMNS.get(table, ())]
+        if needed:
+            raise UserError(f"{path} lacks the column(s) {', '.join(needed)}")
+        data = pq.read_table(path, columns=[name for name in wanted if name in present])
+        for name in missing:
+            data = data.append_column(
+                schema.field(name), pa.nulls(len(data), schema.field(name).type)
+            )
+        return data.select(wanted)
     except (pa.ArrowInvalid, OSError) as error:
         raise UserError(f"cannot read {path}: {error}") from error
 

@@ -32,5 +32,5 @@ class Director(Protocol):
     def next(self, user: int) -> Assignment:
         """Return what talker ``user`` shall send now; holds the talker until there is something."""
 
-    def done(self, assignment: Assignment, exchange: Exchange) -> None:
+    def done(self, user: int, assignment: Assignment, exchange: Exchange) -> None:
         """Hear how an assignment ended. Called exactly once for each, stopped talkers included."""

@@ -5,12 +5,18 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from firsttoken.core.clock import monotonic_ns
+import gevent
+from locust.exception import StopUser
+
+from firsttoken.core.clock import NS_PER_S, monotonic_ns
 from firsttoken.load.assignment import Assignment
 from firsttoken.load.client import Line
 from firsttoken.load.corpus import Corpus
 from firsttoken.load.exchange import Exchange, Place
-from firsttoken.load.plan import SHORTEST_REPLY_TOKENS, Schedule, request_id, session_id
+from firsttoken.load.plan import SHORTEST_REPLY_TOKENS, request_id, session_id
+from firsttoken.load.schedules.closed import ClosedLoop
+from firsttoken.load.schedules.turn import Schedule, Turn, Window
+from firsttoken.load.script import Script
 from firsttoken.wire.dialect import ChatRequest
 
 ARM = "target"
@@ -34,31 +40,47 @@ class ByHand:
         self._line = line
         self._asked = asked
         self._users = max(users, 1)
-        self._schedule = Schedule(corpus, [self._users], seed=0, repeat_share=0.0)
+        script = Script(corpus, [self._users], seed=0, repeat_share=0.0)
+        shortest = min(SHORTEST_REPLY_TOKENS, asked.max_tokens)
+        self._schedule: Schedule = ClosedLoop(script, 0, self._users, shortest, asked.max_tokens)
         self._run_id = f"hand-{time.time_ns()}"
-        self._turns: list[int] = []
+        now_ns = monotonic_ns()
+        self._window = Window(now_ns, now_ns)
+        self._talkers = 0
+        self._turns: dict[str, Turn] = {}
+        """Turns under way, by request id."""
 
     def arrive(self) -> int:
         """Give a new talker its number, from 0."""
-        self._turns.append(0)
-        return len(self._turns) - 1
+        self._talkers += 1
+        return self._talkers - 1
 
     def next(self, user: int) -> Assignment:
-        """Return the next request of talker ``user``, to be sent at once."""
-        turn = self._turns[user]
-        self._turns[user] += 1
-        session = session_id(self._run_id, ARM, 0, user)
-        said = self._schedule.say(0, user, turn)
-        longest = self._asked.max_tokens
+        """Return the next request of talker ``user``, once it is due."""
+        while True:
+            now_ns = monotonic_ns()
+            found = self._schedule.next(user, now_ns, self._window)
+            if found is None:
+                raise StopUser
+            if isinstance(found, Turn):
+                return self._assign(found)
+            gevent.sleep(max(0, found.until_ns - now_ns) / NS_PER_S)
+
+    def done(self, user: int, assignment: Assignment, exchange: Exchange) -> None:
+        """Nothing is kept beyond Locust's statistics."""
+        turn = self._turns.pop(assignment.request_id)
+        self._schedule.done(user, turn, exchange, monotonic_ns())
+
+    def _assign(self, turn: Turn) -> Assignment:
+        session = session_id(self._run_id, ARM, 0, turn.session)
         request = ChatRequest(
             model=self._asked.model,
-            messages=said.messages(),
+            messages=turn.messages,
             stream=True,
-            max_tokens=self._schedule.reply_tokens(said, SHORTEST_REPLY_TOKENS, longest),
+            max_tokens=turn.max_tokens,
             include_usage=True,
         )
-        place = Place(self._run_id, ARM, self._users, session, turn)
-        return Assignment(place, request_id(session, turn), monotonic_ns(), request, self._line)
-
-    def done(self, assignment: Assignment, exchange: Exchange) -> None:
-        """Nothing is kept beyond Locust's statistics."""
+        place = Place(self._run_id, ARM, self._users, session, turn.number)
+        name = request_id(session, turn.number)
+        self._turns[name] = turn
+        return Assignment(place, name, turn.t_sched_ns, request, self._line)

@@ -11,51 +11,49 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import Any
+from dataclasses import asdict
 
 import gevent
 from gevent.event import Event
 
 from firsttoken.core.clock import NS_PER_S, monotonic_ns
 from firsttoken.core.errors import UserError
+from firsttoken.core.records import BlockResult
 from firsttoken.core.words import ExitCode, Outcome, Phase
 from firsttoken.load.assignment import Assignment
 from firsttoken.load.client import Line
 from firsttoken.load.corpus import Corpus
 from firsttoken.load.exchange import Exchange, Place
 from firsttoken.load.meter import Hygiene, Meter, quantile
-from firsttoken.load.plan import Block, PlannedArm, RunPlan, Schedule, request_id, session_id
+from firsttoken.load.plan import Block, PlannedArm, RunPlan, request_id, session_id
 from firsttoken.load.recorder import Recorder
+from firsttoken.load.schedules.choose import schedule_of
+from firsttoken.load.schedules.turn import Schedule, Turn, Window
+from firsttoken.load.script import Script
 from firsttoken.wire.dialect import ChatRequest
+
+DRAIN_POLL_S = 0.02
 
 
 class _Running:
     """A block under way."""
 
-    def __init__(self, block: Block, line: Line, start_ns: int) -> None:
+    def __init__(self, block: Block, line: Line, schedule: Schedule, window: Window) -> None:
         self.block = block
         self.line = line
-        self.start_ns = start_ns
-        self.steady_ns = start_ns + int(block.warmup_seconds * NS_PER_S)
-        self.stop_ns = self.steady_ns + int(block.steady_seconds * NS_PER_S)
-        self.turns = [0] * block.users
-        """Turns that each talker has begun."""
-        self.under_way = 0
-        self.idle = Event()
-        self.idle.set()
+        self.schedule = schedule
+        self.window = window
+        self.turns: dict[str, Turn] = {}
+        """Turns under way, by request id."""
         self.requests = 0
         self.errors = 0
         self.tokens_counted_here = 0
         self.ttft_ms: list[float] = []
 
-    def first_ns(self, user: int) -> int:
-        """Return when ``user`` starts: spread evenly over the warm-up."""
-        return self.start_ns + (self.steady_ns - self.start_ns) * user // self.block.users
-
     def phase(self, exchange: Exchange) -> Phase:
         """Return the phase that a request was sent in."""
         sent_ns = exchange.t_send_ns or exchange.t_sched_ns
-        return Phase.WARMUP if sent_ns < self.steady_ns else Phase.STEADY
+        return Phase.STEADY if self.window.steady(sent_ns) else Phase.WARMUP
 
     def count(self, exchange: Exchange) -> None:
         """Add a request of the steady part to the block's own summary."""
@@ -66,21 +64,31 @@ class _Running:
         elif exchange.ttft_ms is not None:
             self.ttft_ms.append(exchange.ttft_ms)
 
-    def summary(self, hygiene: Hygiene) -> dict[str, Any]:
-        """Return the line that is printed when the block is over: its steady part."""
-        return {
-            "event": "block",
-            "arm": self.block.arm.arm,
-            "users": self.block.users,
-            "requests": self.requests,
-            "errors": self.errors,
-            "ttft_p50_ms": _rounded(quantile(self.ttft_ms, 0.50)),
-            "ttft_p95_ms": _rounded(quantile(self.ttft_ms, 0.95)),
-            "tokens_counted_here": self.tokens_counted_here,
-            "loop_lag_p99_ms": _rounded(hygiene.lag_p99_ms),
-            "loop_lag_max_ms": _rounded(hygiene.lag_max_ms),
-            "generator_cpu": _rounded(hygiene.cpu_share),
-        }
+    def result(self, hygiene: Hygiene, ended_ns: int) -> BlockResult:
+        """Return what is to be said of the block, which is over."""
+        window, block = self.window, self.block
+        starts = self.schedule.starts(window)
+        return BlockResult(
+            number=block.number,
+            arm=block.arm.arm,
+            step_users=block.users,
+            planned_rate=block.rate,
+            started_ns=window.start_ns,
+            steady_ns=window.steady_ns or ended_ns,
+            stop_ns=window.stop_ns or ended_ns,
+            ended_ns=ended_ns,
+            requests=self.requests,
+            errors=self.errors,
+            ttft_p50_ms=_rounded(quantile(self.ttft_ms, 0.50)),
+            ttft_p95_ms=_rounded(quantile(self.ttft_ms, 0.95)),
+            tokens_counted_here=self.tokens_counted_here,
+            loop_lag_p99_ms=round(hygiene.lag_p99_ms, 3),
+            loop_lag_max_ms=round(hygiene.lag_max_ms, 3),
+            generator_cpu=round(hygiene.cpu_share, 3),
+            scheduled=None if starts is None else starts.scheduled,
+            late=None if starts is None else starts.late,
+            dropped=None if starts is None else starts.dropped,
+        )
 
 
 def _rounded(value: float | None) -> float | None:
@@ -102,7 +110,7 @@ class PlanDriver:
     def __init__(self, plan: RunPlan, corpus: Corpus, end_run: Callable[[int], None]) -> None:
         self._plan = plan
         self._end_run = end_run
-        self._schedule = Schedule(corpus, plan.steps, plan.seed, plan.repeat_share)
+        self._script = Script(corpus, plan.steps, plan.seed, plan.repeat_share)
         self._lines = {arm.arm: self._line(arm) for arm in plan.arms}
         self._recorder = Recorder(plan.run_dir, self._stop_for)
         self._talkers = 0
@@ -127,31 +135,29 @@ class PlanDriver:
     def next(self, user: int) -> Assignment:
         """Hold talker ``user`` until a block has something for it to send."""
         while True:
-            opened = self._opened
-            now = monotonic_ns()
-            running = self._running
-            if running is None or user >= running.block.users or now >= running.stop_ns:
+            opened, running = self._opened, self._running
+            if running is None or user >= running.block.users:
                 opened.wait()
                 continue
-            first_ns = running.first_ns(user)
-            if now < first_ns:
-                gevent.sleep((first_ns - now) / NS_PER_S)
-                continue
-            begun = running.turns[user]
-            return self._assign(running, user, first_ns if begun == 0 else now)
+            now_ns = monotonic_ns()
+            found = running.schedule.next(user, now_ns, running.window)
+            if isinstance(found, Turn):
+                return self._assign(running, found)
+            # The next block may begin before the wait is over.
+            seconds = None if found is None else max(0, found.until_ns - now_ns) / NS_PER_S
+            opened.wait(seconds)
 
-    def done(self, assignment: Assignment, exchange: Exchange) -> None:
+    def done(self, user: int, assignment: Assignment, exchange: Exchange) -> None:
         """Record how an assignment ended."""
         running = self._running
-        if running is None:
+        turn = None if running is None else running.turns.pop(assignment.request_id, None)
+        if running is None or turn is None:
             return
+        running.schedule.done(user, turn, exchange, monotonic_ns())
         phase = running.phase(exchange)
         self._recorder.add(exchange.row(assignment.place, phase))
         if phase == Phase.STEADY:
             running.count(exchange)
-        running.under_way -= 1
-        if running.under_way == 0:
-            running.idle.set()
 
     def close(self) -> None:
         """End the part file; after the talkers have ended, so that their last rows are in it."""
@@ -162,41 +168,62 @@ class PlanDriver:
         timeout_s = self._plan.request_timeout_seconds
         return Line.to(arm.url, arm.dialect, arm.api_key_env, timeout_s)
 
-    def _assign(self, running: _Running, user: int, t_sched_ns: int) -> Assignment:
+    def _assign(self, running: _Running, turn: Turn) -> Assignment:
         block = running.block
-        turn = running.turns[user]
-        running.turns[user] += 1
-        running.under_way += 1
-        running.idle.clear()
-        session = session_id(self._plan.run_id, block.arm.arm, block.number, user)
-        said = self._schedule.say(block.step, user, turn)
-        plan = self._plan
+        session = session_id(self._plan.run_id, block.arm.arm, block.number, turn.session)
         request = ChatRequest(
             model=block.arm.model,
-            messages=said.messages(),
+            messages=turn.messages,
             stream=True,
-            max_tokens=self._schedule.reply_tokens(said, plan.min_tokens, plan.max_tokens),
+            max_tokens=turn.max_tokens,
             include_usage=True,
             extra=block.arm.extra_body,
         )
-        place = Place(self._plan.run_id, block.arm.arm, block.users, session, turn)
-        return Assignment(place, request_id(session, turn), t_sched_ns, request, running.line)
+        place = Place(
+            self._plan.run_id,
+            block.arm.arm,
+            block.users,
+            session,
+            turn.number,
+            block.number,
+            block.rate,
+        )
+        name = request_id(session, turn.number)
+        running.turns[name] = turn
+        return Assignment(place, name, turn.t_sched_ns, request, running.line)
 
     def _run_blocks(self) -> None:
         self._all_here.wait()
         meter = Meter()
         for block in self._plan.blocks():
             meter.take()
-            running = _Running(block, self._lines[block.arm.arm], monotonic_ns())
-            self._running = running
-            opened, self._opened = self._opened, Event()
-            opened.set()
-            gevent.sleep((running.stop_ns - monotonic_ns()) / NS_PER_S)
-            running.idle.wait()
+            running = self._open(block)
+            self._run_block(running)
             self._recorder.flush()
-            print(json.dumps(running.summary(meter.take())), flush=True)
+            result = running.result(meter.take(), monotonic_ns())
+            print(json.dumps({"event": "block", **asdict(result)}), flush=True)
         meter.close()
         self._end_run(int(ExitCode.PASS))
+
+    def _open(self, block: Block) -> _Running:
+        """Let the talkers begin with a block."""
+        start_ns = monotonic_ns()
+        window = Window(start_ns, start_ns + int(block.warmup_seconds * NS_PER_S))
+        schedule = schedule_of(self._plan, block, self._script)
+        running = _Running(block, self._lines[block.arm.arm], schedule, window)
+        self._running = running
+        opened, self._opened = self._opened, Event()
+        opened.set()
+        return running
+
+    def _run_block(self, running: _Running) -> None:
+        """Return when the last request of the block has ended."""
+        window = running.window
+        window.steady_ns = window.ramp_ns
+        window.stop_ns = window.steady_ns + int(running.block.steady_seconds * NS_PER_S)
+        gevent.sleep((window.stop_ns - monotonic_ns()) / NS_PER_S)
+        while running.turns or running.schedule.owes(monotonic_ns(), window):
+            gevent.sleep(DRAIN_POLL_S)
 
     def _stop_for(self, error: UserError) -> None:
         print(f"firsttoken: {error}", file=sys.stderr, flush=True)

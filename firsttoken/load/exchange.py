@@ -17,7 +17,16 @@ from firsttoken.core.words import (
     Phase,
     Tier,
 )
-from firsttoken.wire.events import End, Event, Failure, Reasoning, Text, ToolArgument, Usage
+from firsttoken.wire.events import (
+    End,
+    Event,
+    Failure,
+    Reasoning,
+    Text,
+    Timings,
+    ToolArgument,
+    Usage,
+)
 from firsttoken.wire.sentence import SentenceCutter
 
 _MAX_INT32 = 2**31 - 1
@@ -32,6 +41,8 @@ class Place(NamedTuple):
     step_users: int
     session_id: str
     turn: int
+    block: int = 0
+    planned_rate: float | None = None
 
 
 class Exchange:
@@ -48,8 +59,11 @@ class Exchange:
         "conn_reused",
         "error_type",
         "http_status",
+        "load_ms",
         "message",
         "outcome",
+        "predict_ms",
+        "prompt_ms",
         "prompt_tokens",
         "reason",
         "request_id",
@@ -90,6 +104,9 @@ class Exchange:
         self.reason: str | None = None
         self.attempts: int | None = None
         self.conn_reused: bool | None = None
+        self.load_ms: float | None = None
+        self.prompt_ms: float | None = None
+        self.predict_ms: float | None = None
         self.prompt_tokens: int | None = None
         self.cached_tokens: int | None = None
         self.usage_tokens: int | None = None
@@ -158,6 +175,9 @@ class Exchange:
                 self.prompt_tokens = _count(event.prompt_tokens)
                 self.cached_tokens = _count(event.cached_tokens)
                 self.usage_tokens = _count(event.output_tokens)
+            case Timings():
+                self.load_ms, self.prompt_ms = event.load_ms, event.prompt_ms
+                self.predict_ms = event.predict_ms
             case Failure():
                 self.fail(event.error_type, event.message, event.t_ns)
                 return True

@@ -49,7 +49,7 @@ class _Nobody:
     def next(self, user: int) -> NoReturn:  # noqa: ARG002 - as Director has it
         raise StopUser
 
-    def done(self, assignment: Assignment, exchange: Exchange) -> None:
+    def done(self, user: int, assignment: Assignment, exchange: Exchange) -> None:
         """Nothing was assigned."""
 
 

@@ -1,4 +1,4 @@
-"""The plan of a measurement, and what each talker says when: pure and seeded.
+"""The plan of a measurement: its blocks, arms and loads.
 
 A plan is a list of blocks. A block is one arm at one number of users: a warm-up in which the
 talkers start one after the other, a steady part, and a drain in which nothing new is sent and
@@ -7,14 +7,20 @@ every request under way is seen to its end.
 
 from __future__ import annotations
 
-import random
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from firsttoken.core.errors import UserError
-from firsttoken.load.corpus import Corpus, Persona, Utterance
+from firsttoken.load.schedules.options import (
+    BurstOptions,
+    OpenLoopOptions,
+    ReplayOptions,
+    SessionsOptions,
+    Strict,
+)
 
 MAX_USERS = 10_000
 MAX_SECONDS = 86_400.0
@@ -22,20 +28,23 @@ SHORTEST_REPLY_TOKENS = 8
 """Replies are asked for with this many tokens, unless the plan says otherwise, to
 :attr:`RunPlan.max_tokens`: talkers that all got replies of one length would end, and begin again,
 at the same moment."""
-SHARED_POOL = 4
-"""Utterances a persona that :attr:`RunPlan.repeat_share` of the turns are drawn from. Few, so that
-all of them have been said once when the warm-up ends."""
-
 _Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._~-]{1,128}$")]
 """Goes into request ids, and those into headers and URLs."""
 _Seconds = Annotated[float, Field(gt=0, le=MAX_SECONDS)]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+class Scenario(StrEnum):
+    """What decides when a talker speaks; each is a file of ``loadtests/``."""
+
+    STEPS = "steps"
+    OPEN_LOOP = "open_loop"
+    SESSIONS = "sessions"
+    BURST = "burst"
+    REPLAY = "replay"
+    SOAK = "soak"
 
 
-class PlannedArm(_Strict):
+class PlannedArm(Strict):
     """One arm: where its requests go."""
 
     arm: _Name
@@ -56,16 +65,18 @@ class Block(NamedTuple):
     """Position of the number of users in :attr:`RunPlan.steps`, from 0."""
     arm: PlannedArm
     users: int
+    rate: float | None
+    """Arrivals a second of an open loop; None where talkers wait for their replies."""
     warmup_seconds: float
     steady_seconds: float
 
 
-class RunPlan(_Strict):
+class RunPlan(Strict):
     """The file behind ``--run-plan``."""
 
     run_id: _Name
     run_dir: Path
-    scenario: str
+    scenario: Scenario
     seed: int
     steps: Annotated[list[Annotated[int, Field(ge=1, le=MAX_USERS)]], Field(min_length=1)]
     step_seconds: _Seconds
@@ -79,6 +90,13 @@ class RunPlan(_Strict):
     min_tokens: Annotated[int, Field(ge=1, le=1_000_000)] = SHORTEST_REPLY_TOKENS
     """Length of the shortest one."""
     repeat_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    open_loop: OpenLoopOptions = OpenLoopOptions()
+    sessions: SessionsOptions = SessionsOptions()
+    burst: BurstOptions = BurstOptions()
+    replay: ReplayOptions | None = None
+    """Needed by the scenario of that name."""
+    first_block: Annotated[int, Field(ge=0)] = 0
+    """Number of the first block, where a run is made of several plans."""
     request_timeout_seconds: _Seconds = 30.0
     parent_pid: int | None = None
     """The run ends when this process, its parent, does."""
@@ -126,8 +144,9 @@ class RunPlan(_Strict):
             if users == max(self.steps) and self.final_step_seconds is not None:
                 seconds = self.final_step_seconds
             for arm in self.arms:
-                block = Block(len(blocks), step, arm, users, self.warmup_seconds, seconds)
-                blocks.append(block)
+                number = self.first_block + len(blocks)
+                rate = self.open_loop.rate if self.scenario is Scenario.OPEN_LOOP else None
+                blocks.append(Block(number, step, arm, users, rate, self.warmup_seconds, seconds))
         return tuple(blocks)
 
 
@@ -139,64 +158,3 @@ def session_id(run_id: str, arm: str, block: int, user: int) -> str:
 def request_id(session: str, turn: int) -> str:
     """Name one turn of a session."""
     return f"{session}-{turn}"
-
-
-class Said(NamedTuple):
-    """What one turn says."""
-
-    persona: Persona
-    utterance: Utterance
-
-    def messages(self) -> list[dict[str, Any]]:
-        """Return the turn as a chat of its own, in the shape of OpenAI messages."""
-        return [
-            {"role": "system", "content": self.persona.system},
-            {"role": "user", "content": self.utterance.text},
-        ]
-
-
-class Schedule:
-    """Who says what, for every (step, user, turn), whatever the arm and however late it is said.
-
-    A user keeps one persona, as a device does. The users of a persona walk together through one
-    shuffled list of its utterances and never say the same one twice until all have been said;
-    each step starts at another part of the list, as wide as its share of all users. A reply that
-    comes early from a cache is therefore one that ``repeat_share`` asked for, as long as the list
-    lasts.
-    """
-
-    def __init__(self, corpus: Corpus, steps: list[int], seed: int, repeat_share: float) -> None:
-        self._seed = seed
-        self._steps = steps
-        self._repeat_share = repeat_share
-        self._personas = list(corpus.personas)
-        random.Random(f"{seed}/personas").shuffle(self._personas)  # noqa: S311 - not a secret
-        self._walks: dict[str, list[Utterance]] = {}
-        self._pools: dict[str, list[Utterance]] = {}
-        for persona in self._personas:
-            walk = list(corpus.spoken_to(persona))
-            random.Random(f"{seed}/{persona.id}").shuffle(walk)  # noqa: S311
-            reserved = min(SHARED_POOL, len(walk) // 2) if repeat_share > 0 else 0
-            # A list of a single utterance is both: whatever is said repeats it.
-            self._pools[persona.id] = walk[:reserved] or walk[:1]
-            self._walks[persona.id] = walk[reserved:]
-
-    def reply_tokens(self, said: Said, shortest: int, longest: int) -> int:
-        """Return how many tokens to ask for in answer to ``said``: uniform from ``shortest`` to
-        ``longest``, and the same whenever it is said again, as a device would ask."""
-        draw = random.Random(f"{self._seed}/reply/{said.utterance.id}")  # noqa: S311
-        return draw.randint(min(shortest, longest), longest)
-
-    def say(self, step: int, user: int, turn: int) -> Said:
-        """Return what ``user`` (from 0) says in ``turn`` (from 0) of ``step`` (an index)."""
-        count = len(self._personas)
-        persona = self._personas[user % count]
-        if self._repeat_share > 0:
-            draw = random.Random(f"{self._seed}/{step}/{user}/{turn}")  # noqa: S311
-            if draw.random() < self._repeat_share:
-                return Said(persona, draw.choice(self._pools[persona.id]))
-        walk = self._walks[persona.id]
-        start = len(walk) * sum(self._steps[:step]) // sum(self._steps)
-        rank = user // count
-        sharers = max(1, -(-(self._steps[step] - user % count) // count))
-        return Said(persona, walk[(start + turn * sharers + rank) % len(walk)])

@@ -59,7 +59,7 @@ class Talker(User):
         try:
             self._client.ask(assignment.request, exchange)
         finally:
-            self._director.done(assignment, exchange)
+            self._director.done(self._user, assignment, exchange)
             if exchange.outcome != Outcome.CANCELLED:
                 table.show(self.environment, exchange)
         if exchange.outcome != Outcome.SUCCESS:

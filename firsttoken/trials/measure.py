@@ -13,18 +13,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 import loadtests
 from firsttoken.core import host
 from firsttoken.core.child import Child
 from firsttoken.core.clock import WallAnchor
 from firsttoken.core.errors import UserError
-from firsttoken.core.records import ArmTarget, Manifest, consolidate
+from firsttoken.core.records import ArmTarget, BlockResult, Manifest, consolidate
 from firsttoken.core.slo import Slo
-from firsttoken.trials.attempts import AttemptCollector, AttemptsUnreadableError
 from firsttoken.trials.calibrate import calibrate
 from firsttoken.trials.host_sampler import HostSampler, PidsOf
+from firsttoken.trials.ledgers import LEDGERS, LedgerCollector, LedgerUnreadableError
 from firsttoken.trials.progress import Progress
 
 CALIBRATION_SECONDS = 4.0
@@ -63,6 +64,8 @@ class Measurement:
     request_timeout_seconds: float = 30.0
     settings_hash: str | None = None
     calibrate: bool = True
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Further keys of the load child's plan, such as those of its scenario."""
 
 
 def _git_sha() -> str | None:
@@ -98,7 +101,7 @@ def _manifest(measurement: Measurement) -> Manifest:
     )
 
 
-def _write_plan(measurement: Measurement, run_dir: Path) -> Path:
+def _write_plan(measurement: Measurement, run_dir: Path, *, first_block: int) -> Path:
     """Write the load child's plan; it holds the names of key variables, never a key."""
     path = run_dir / "plan.json"
     plan = {
@@ -115,6 +118,8 @@ def _write_plan(measurement: Measurement, run_dir: Path) -> Path:
         "repeat_share": measurement.repeat_share,
         "request_timeout_seconds": measurement.request_timeout_seconds,
         "parent_pid": os.getpid(),
+        "first_block": first_block,
+        **measurement.options,
         "arms": [
             {
                 "arm": arm.target.arm,
@@ -153,54 +158,155 @@ def _lines_or_ticks(child: Child, tick_s: float) -> Iterator[str | None]:
             yield None
 
 
-def _run_load(
-    measurement: Measurement, run_dir: Path, pids: Mapping[str, PidsOf], progress: Progress
-) -> list[str]:
-    """Run the load child to its end; return notes for the manifest.
+class Run:
+    """A run under way: a folder, its manifest, its servers watched, one or more loads.
+
+    It is a context manager: the clock is calibrated on the way in and out. However it ends, what
+    was recorded is kept and the manifest says how it ended. ``notes`` are read at the end, for
+    whoever started the servers to add what became of them.
 
     Raises:
-        UserError: the load child failed.
+        UserError: a child failed, or the folder could not be written.
     """
-    notes: set[str] = set()
-    scenario_file = Path(loadtests.__file__).with_name(f"{measurement.scenario}.py")
-    argv = [sys.executable, "-m", "locust", "-f", str(scenario_file)]
-    argv += [SCENARIOS[measurement.scenario], "--headless"]
-    argv += ["--run-plan", str(_write_plan(measurement, run_dir))]
-    router_urls = dict.fromkeys(arm.target.url for arm in measurement.arms if arm.is_router)
-    with ExitStack() as stack:
-        collectors = [
-            stack.enter_context(AttemptCollector(run_dir, url, number))
-            for number, url in enumerate(router_urls)
+
+    def __init__(
+        self,
+        first: Measurement,
+        run_dir: Path,
+        slo: Slo,
+        progress: Progress,
+        *,
+        pids: Mapping[str, PidsOf] | None = None,
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.run_dir = run_dir
+        self._first = first
+        self._slo = slo
+        self._progress = progress
+        self._pids = pids or {}
+        self._notes = notes
+        self._manifest = _manifest(first)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._manifest.write(self.run_dir)
+        try:
+            self._calibrate("before")
+            self._watch()
+        except BaseException as error:
+            self._stack.close()
+            self._end(error)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+        if error is None:
+            self._change(finished=True)
+            try:
+                self._calibrate("after")
+            except UserError as trouble:
+                # The requests were measured; without its second calibration it is UNTRUSTED.
+                self._note(str(trouble))
+            except KeyboardInterrupt as interrupt:
+                self._end(interrupt)
+                raise
+        self._end(error)
+
+    def load(self, measurement: Measurement) -> list[BlockResult]:
+        """Run the load child over every arm and step of ``measurement``; return its blocks.
+
+        Raises:
+            UserError: the load child failed.
+        """
+        scenario_file = Path(loadtests.__file__).with_name(f"{measurement.scenario}.py")
+        plan = _write_plan(measurement, self.run_dir, first_block=len(self._manifest.blocks))
+        argv = [sys.executable, "-m", "locust", "-f", str(scenario_file)]
+        argv += [SCENARIOS[measurement.scenario], "--headless", "--run-plan", str(plan)]
+        log = self.run_dir / "load.log"
+        blocks: list[BlockResult] = []
+        with Child.start(argv, log=log, ready_timeout_s=None) as load:
+            self._generators.append(load.pid)
+            try:
+                for line in _lines_or_ticks(load, tick_s=1.0):
+                    if line is None:
+                        self._sampler.sample()
+                        self._collect()
+                        continue
+                    event = json.loads(line)
+                    if event.pop("event", None) == "block":
+                        blocks.append(BlockResult(**event))
+                        self._progress.block(blocks[-1])
+            finally:
+                self._generators.remove(load.pid)
+                self._change(blocks=[*self._manifest.blocks, *blocks])
+            code = load.wait(30)
+            self._collect()
+            if code != 0:
+                raise UserError(
+                    f"the load child ended with code {code}: {load.last_error_line()} (log: {log})"
+                )
+        return blocks
+
+    def _watch(self) -> None:
+        """Begin to sample the host and to collect what our routers tell."""
+        urls = dict.fromkeys(arm.target.url for arm in self._first.arms if arm.is_router)
+        self._collectors = [
+            self._stack.enter_context(LedgerCollector(self.run_dir, url, table, number))
+            for number, url in enumerate(urls)
+            for table in LEDGERS
         ]
-        load = stack.enter_context(
-            Child.start(argv, log=run_dir / "load.log", ready_timeout_s=None)
+        self._generators: list[int] = []
+        pids = {**self._pids, "generator": lambda: list(self._generators)}
+        self._sampler = HostSampler(self.run_dir, pids)
+        self._stack.callback(self._sampler.close)
+
+    def _collect(self) -> None:
+        for collector in self._collectors:
+            try:
+                collector.collect()
+            except LedgerUnreadableError as error:
+                self._note(str(error))
+
+    def _calibrate(self, when: str) -> None:
+        if not self._first.calibrate:
+            return
+        users = max(self._first.steps)
+        with self._progress.doing(f"calibrating the clock at {users} talkers, {when} the run"):
+            found = calibrate(users, CALIBRATION_SECONDS, self._slo, when)
+        self._progress.say(
+            f"  clock error {when}: p50 {found.error_p50_ms:.2f} ms, p99 "
+            f"{found.error_p99_ms:.2f} ms (budget {found.budget_p99_ms:g} ms), n {found.requests}"
         )
-        sampler = HostSampler(run_dir, {**pids, "generator": lambda: [load.pid]})
-        stack.callback(sampler.close)
+        self._change(calibration=[*self._manifest.calibration, found])
 
-        def collect() -> None:
-            for collector in collectors:
-                try:
-                    collector.collect()
-                except AttemptsUnreadableError as error:
-                    notes.add(str(error))
+    def _change(self, **changes: Any) -> None:
+        self._manifest = replace(self._manifest, **changes)
+        self._manifest.write(self.run_dir)
 
-        for line in _lines_or_ticks(load, tick_s=1.0):
-            if line is not None:
-                event = json.loads(line)
-                if event.get("event") == "block":
-                    progress.block(event)
-                continue
-            sampler.sample()
-            collect()
-        code = load.wait(30)
-        collect()
-        if code != 0:
-            raise UserError(
-                f"the load child ended with code {code}: {load.last_error_line()}"
-                f" (log: {run_dir / 'load.log'})"
+    def _note(self, text: str) -> None:
+        if text not in self._manifest.notes:
+            self._change(notes=[*self._manifest.notes, text])
+
+    def _end(self, error: BaseException | None) -> None:
+        """Turn the parts into tables and write the manifest for the last time."""
+        if isinstance(error, KeyboardInterrupt):
+            self._progress.say(
+                f"stopped; read what was recorded with: firsttoken report {self.run_dir}"
             )
-    return sorted(notes)
+            self._note("cut short by Ctrl-C")
+        elif error is not None:
+            self._note(f"cut short: {error}")
+        try:
+            consolidate(self.run_dir)
+        finally:
+            for note in self._notes:
+                self._note(note)
 
 
 def measure(
@@ -212,48 +318,11 @@ def measure(
     pids: Mapping[str, PidsOf] | None = None,
     notes: Sequence[str] = (),
 ) -> None:
-    """Run ``measurement`` into ``run_dir``: ``run.json`` and the Parquet files.
-
-    However it ends, what was recorded is kept and the manifest says how it ended. ``notes`` are
-    read at the end, for whoever started the servers to add what became of them.
+    """Run ``measurement`` into ``run_dir``: ``run.json`` and the Parquet files; see :class:`Run`.
 
     Raises:
         UserError: a child failed, or the folder could not be written.
         KeyboardInterrupt: handed on after the records were saved.
     """
-    manifest = _manifest(measurement)
-    manifest.write(run_dir)
-    users = max(measurement.steps)
-
-    def calibration(when: str) -> None:
-        nonlocal manifest
-        if not measurement.calibrate:
-            return
-        with progress.doing(f"calibrating the clock at {users} talkers, {when} the run"):
-            found = calibrate(users, CALIBRATION_SECONDS, slo, when)
-        progress.say(
-            f"  clock error {when}: p50 {found.error_p50_ms:.2f} ms, p99 "
-            f"{found.error_p99_ms:.2f} ms (budget {found.budget_p99_ms:g} ms), n {found.requests}"
-        )
-        manifest = replace(manifest, calibration=[*manifest.calibration, found])
-        manifest.write(run_dir)
-
-    try:
-        calibration("before")
-        found = _run_load(measurement, run_dir, pids or {}, progress)
-        manifest = replace(manifest, finished=True, notes=[*manifest.notes, *found])
-        try:
-            calibration("after")
-        except UserError as error:
-            # The requests were measured; without its second calibration the run is UNTRUSTED.
-            manifest = replace(manifest, notes=[*manifest.notes, str(error)])
-    except KeyboardInterrupt:
-        manifest = replace(manifest, notes=[*manifest.notes, "cut short by Ctrl-C"])
-        progress.say(f"stopped; read what was recorded with: firsttoken report {run_dir}")
-        raise
-    except UserError as error:
-        manifest = replace(manifest, notes=[*manifest.notes, f"cut short: {error}"])
-        raise
-    finally:
-        consolidate(run_dir)
-        replace(manifest, notes=[*manifest.notes, *notes]).write(run_dir)
+    with Run(measurement, run_dir, slo, progress, pids=pids, notes=notes) as run:
+        run.load(measurement)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
 
 from rich.console import Console
 from rich.status import Status
+
+from firsttoken.core.records import BlockResult
 
 
 class Progress:
@@ -32,14 +32,14 @@ class Progress:
         self.say(text)
         return nullcontext()
 
-    def block(self, event: Mapping[str, Any]) -> None:
+    def block(self, block: BlockResult) -> None:
         """Print the result of one finished block."""
         p50, p95 = (
-            f"{event[key]:7.0f} ms" if event.get(key) is not None else "         -"
-            for key in ("ttft_p50_ms", "ttft_p95_ms")
+            "         -" if value is None else f"{value:7.0f} ms"
+            for value in (block.ttft_p50_ms, block.ttft_p95_ms)
         )
         self.say(
-            f"  {event['arm']:<11} {event['users']:>3} talkers   "
-            f"TTFT of successes p50 {p50}   p95 {p95}   n {event['requests']:>4}   "
-            f"errors {event['errors']}"
+            f"  {block.arm:<11} {block.step_users:>3} talkers   "
+            f"TTFT of successes p50 {p50}   p95 {p95}   n {block.requests:>4}   "
+            f"errors {block.errors}"
         )

@@ -144,7 +144,7 @@ def test_a_plan_runs_to_its_end(truth_url: str, tmp_path: Path) -> None:
     done = run(write_plan(tmp_path, truth_url, steps=[3]))
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
-    assert [(line["event"], line["users"], line["arm"]) for line in lines] == [
+    assert [(line["event"], line["step_users"], line["arm"]) for line in lines] == [
         ("block", 3, arm) for arm in ("local_only", "hybrid")
     ]
     frame = records(tmp_path)

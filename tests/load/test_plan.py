@@ -17,10 +17,10 @@ from firsttoken.load.corpus import Corpus, Persona, Utterance, read_corpus
 from firsttoken.load.plan import (
     SHORTEST_REPLY_TOKENS,
     RunPlan,
-    Schedule,
     request_id,
     session_id,
 )
+from firsttoken.load.script import Script
 
 CORPORA = Path(__file__).parents[2] / "loadtests" / "corpora"
 CORPUS = read_corpus(CORPORA)
@@ -110,8 +110,8 @@ def test_the_schedule_depends_on_nothing_but_its_arguments(
 ) -> None:
     corpus = read_corpus(CORPORA)
     turns = [(user, turn) for user in range(users) for turn in range(3)]
-    once = Schedule(corpus, [users], seed, share)
-    again = Schedule(corpus, [users], seed, share)
+    once = Script(corpus, [users], seed, share)
+    again = Script(corpus, [users], seed, share)
     forwards = {key: once.say(0, *key) for key in turns}
     backwards = {key: again.say(0, *key) for key in reversed(turns)}
     assert forwards == backwards
@@ -120,7 +120,7 @@ def test_the_schedule_depends_on_nothing_but_its_arguments(
 @given(seed=st.integers(0, 1000))
 def test_nothing_is_said_twice_in_a_run_as_long_as_the_corpus_lasts(seed: int) -> None:
     corpus = read_corpus(CORPORA)
-    schedule = Schedule(corpus, STEPS, seed, 0.0)
+    schedule = Script(corpus, STEPS, seed, 0.0)
     said = [
         schedule.say(step, user, turn)
         for step, users in enumerate(STEPS)
@@ -132,7 +132,7 @@ def test_nothing_is_said_twice_in_a_run_as_long_as_the_corpus_lasts(seed: int) -
 
 def test_a_user_keeps_its_persona_and_is_spoken_to_in_its_language() -> None:
     corpus = read_corpus(CORPORA)
-    schedule = Schedule(corpus, STEPS, 3, 0.0)
+    schedule = Script(corpus, STEPS, 3, 0.0)
     for user in range(20):
         personas = {
             schedule.say(step, user, turn).persona for step in range(4) for turn in range(5)
@@ -147,7 +147,7 @@ def test_a_user_keeps_its_persona_and_is_spoken_to_in_its_language() -> None:
 
 def test_every_utterance_is_said_in_a_long_run() -> None:
     corpus = read_corpus(CORPORA)
-    schedule = Schedule(corpus, [10], 1, 0.0)
+    schedule = Script(corpus, [10], 1, 0.0)
     said = {schedule.say(0, user, turn).utterance for user in range(10) for turn in range(120)}
     assert said == set(corpus.utterances)
 
@@ -155,7 +155,7 @@ def test_every_utterance_is_said_in_a_long_run() -> None:
 @pytest.mark.parametrize("share", [0.1, 0.5, 1.0])
 def test_repeat_share_is_what_repeats(share: float) -> None:
     corpus = read_corpus(CORPORA)
-    schedule = Schedule(corpus, [20], 1, share)
+    schedule = Script(corpus, [20], 1, share)
     seen: Counter[Any] = Counter()
     repeats = 0
     for turn in range(20):
@@ -171,7 +171,7 @@ def test_repeat_share_is_what_repeats(share: float) -> None:
 def test_a_tiny_corpus_repeats_and_does_not_fail() -> None:
     corpus = Corpus((Persona("p", "en", "s"),), (Utterance("u", "en", "chat", "hi"),))
     for share in (0.0, 1.0):
-        schedule = Schedule(corpus, [3, 6], 1, share)
+        schedule = Script(corpus, [3, 6], 1, share)
         texts = {
             schedule.say(1, user, turn).utterance.text for user in range(6) for turn in range(3)
         }
@@ -179,7 +179,7 @@ def test_a_tiny_corpus_repeats_and_does_not_fail() -> None:
 
 
 def test_steps_start_at_different_parts_of_the_corpus() -> None:
-    schedule = Schedule(read_corpus(CORPORA), STEPS, 1, 0.0)
+    schedule = Script(read_corpus(CORPORA), STEPS, 1, 0.0)
     starts = [schedule.say(step, 0, 0).utterance.id for step in range(4)]
     assert all(one != other for one, other in pairwise(starts))
 
@@ -214,7 +214,7 @@ def test_a_bad_corpus_is_one_line_with_its_place(
 def test_replies_differ_in_length_and_are_the_same_for_every_arm(
     step: int, user: int, turn: int, longest: int
 ) -> None:
-    one, other = (Schedule(CORPUS, [5, 20], 7, 0.0) for _ in range(2))
+    one, other = (Script(CORPUS, [5, 20], 7, 0.0) for _ in range(2))
     said = one.say(step, user, turn)
     found = one.reply_tokens(said, SHORTEST_REPLY_TOKENS, longest)
     assert found == other.reply_tokens(said, SHORTEST_REPLY_TOKENS, longest)

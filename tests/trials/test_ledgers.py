@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pyarrow as pa
 import pytest
 
-from firsttoken.trials.attempts import AttemptCollector, AttemptsUnreadableError
+from firsttoken.trials.ledgers import LedgerCollector, LedgerUnreadableError
 
 PAGE = 3
 
@@ -70,8 +70,8 @@ def router() -> Iterator[StandIn]:
         thread.join()
 
 
-def collector_of(router: StandIn, run_dir: Path) -> AttemptCollector:
-    return AttemptCollector(run_dir, f"http://127.0.0.1:{router.server_port}")
+def collector_of(router: StandIn, run_dir: Path) -> LedgerCollector:
+    return LedgerCollector(run_dir, f"http://127.0.0.1:{router.server_port}", "attempts")
 
 
 def written(run_dir: Path) -> list[str]:
@@ -108,7 +108,7 @@ def test_a_router_that_was_started_anew_is_read_from_its_beginning(
 def test_a_router_that_does_not_tell_is_one_error(router: StandIn, tmp_path: Path) -> None:
     with collector_of(router, tmp_path) as collector:
         router.status = 500
-        with pytest.raises(AttemptsUnreadableError, match="could not be read"):
+        with pytest.raises(LedgerUnreadableError, match="could not be read"):
             collector.collect()
         router.status = 200
         assert collector.collect() == 2
