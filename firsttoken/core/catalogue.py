@@ -108,16 +108,87 @@ class HedgeResult(StrEnum):
     """It was due, and the budget for extra load was spent."""
 
 
+class ConversationEnd(StrEnum):
+    """Values of the label ``end`` of ``llm_conversations_ended_total``."""
+
+    COMPLETED = "completed"
+    """Its last request was answered, and nothing followed for a while."""
+    ABANDONED = "abandoned"
+    """The user hung up during its last reply."""
+    FAILED = "failed"
+    """Its last request got no answer."""
+
+
+class Rating(StrEnum):
+    """Values of the label ``rating`` of ``llm_user_feedback_total``: stars."""
+
+    ONE = "1"
+    TWO = "2"
+    THREE = "3"
+    FOUR = "4"
+    FIVE = "5"
+
+
+class Action(StrEnum):
+    """Values of the label ``action``: everything that may be done without a person."""
+
+    INVESTIGATE_PERFORMANCE = "investigate_performance"
+    SWITCH_TO_REMOTE = "switch_to_remote"
+    RESTART_SERVICE = "restart_service"
+    REDUCE_LOCAL_TRAFFIC = "reduce_local_traffic"
+
+
+class ActionResult(StrEnum):
+    """Values of the label ``result`` of ``llm_alert_actions_total``."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    REFUSED = "refused"
+    """A limit, a cool-down, an interlock or the kill switch forbade it."""
+    DRY_RUN = "dry_run"
+    DUPLICATE = "duplicate"
+
+
+class EngineRequestState(StrEnum):
+    """Values of the label ``state`` of ``llm_engine_requests``."""
+
+    PROCESSING = "processing"
+    DEFERRED = "deferred"
+    """They wait for a slot inside the engine."""
+
+
+class PressureKind(StrEnum):
+    """Values of the label ``kind`` of the pressure metrics: who stood still (PSI)."""
+
+    SOME = "some"
+    FULL = "full"
+
+
+class Collector(StrEnum):
+    """Values of the label ``collector`` of what the exporter says of itself."""
+
+    PROBE = "probe"
+    LLAMA_CPP = "llama_cpp"
+    OLLAMA = "ollama"
+    VLLM = "vllm"
+    HOST = "host"
+
+
 LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "tier": tuple(Tier),
     "outcome": tuple(Outcome),
     "reason": tuple(Reason),
     "error_type": tuple(ErrorType),
     "type": tuple(TokenType),
-    "state": tuple(CircuitState),
+    "state": (*CircuitState, *EngineRequestState),
     "mode": tuple(Mode),
     "component": ("engine", "router"),
     "cache": ("exact", "semantic"),
+    "rating": tuple(Rating),
+    "end": tuple(ConversationEnd),
+    "action": tuple(Action),
+    "kind": tuple(PressureKind),
+    "collector": tuple(Collector),
 }
 """The closed sets behind the labels. Those of ``backend`` and ``model`` come from the settings."""
 
@@ -129,7 +200,8 @@ class Metric:
     name: str
     kind: Kind
     unit: str
-    """``seconds``, ``bytes``, ``ratio``, ``usd``, ``tokens``, or empty for a plain count."""
+    """``seconds``, ``bytes``, ``ratio``, ``usd``, ``tokens``, ``cores``, or empty for a plain
+    count."""
     labels: tuple[str, ...]
     help: str
     buckets: tuple[float, ...] = ()
@@ -306,6 +378,35 @@ _METRICS = (
         "Memory limit of the engine's control group, or of the host.",
     ),
     Metric(
+        "llm_memory_reclaimable_bytes",
+        Kind.GAUGE,
+        "bytes",
+        (),
+        "Memory of the engine's control group that the kernel can take back: above all the mapped "
+        "model file.",
+    ),
+    Metric(
+        "llm_memory_pressure_ratio",
+        Kind.GAUGE,
+        "ratio",
+        ("kind",),
+        "Share of the last minute in which some or all tasks stood still for want of memory.",
+    ),
+    Metric(
+        "llm_cpu_pressure_ratio",
+        Kind.GAUGE,
+        "ratio",
+        (),
+        "Share of the last minute in which some task waited for a processor.",
+    ),
+    Metric(
+        "llm_cpu_limit_cores",
+        Kind.GAUGE,
+        "cores",
+        (),
+        "Processors that the engine's control group may use, or those of the host.",
+    ),
+    Metric(
         "llm_process_resident_memory_bytes",
         Kind.GAUGE,
         "bytes",
@@ -327,6 +428,13 @@ _METRICS = (
         "Ratings sent by users.",
     ),
     Metric(
+        "llm_conversations_started_total",
+        Kind.COUNTER,
+        "",
+        (),
+        "Conversations that began.",
+    ),
+    Metric(
         "llm_conversations_ended_total",
         Kind.COUNTER,
         "",
@@ -346,6 +454,92 @@ _METRICS = (
         "",
         ("action", "result"),
         "Remedial actions, whether an alert or a probe asked for them, by what became of them.",
+    ),
+    Metric(
+        "llm_alert_action_last_timestamp_seconds",
+        Kind.GAUGE,
+        "seconds",
+        ("action",),
+        "Unix time at which an action was last carried out; 0: never.",
+    ),
+    Metric(
+        "llm_alert_deliveries_total",
+        Kind.COUNTER,
+        "",
+        ("result",),
+        "Deliveries of the alert webhook, by whether they were accepted.",
+    ),
+    Metric(
+        "llm_probe_time_to_first_token_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("backend", "model"),
+        "Synthetic probes of the exporter: request sent until the first token came.",
+        TTFT_BUCKETS,
+    ),
+    Metric(
+        "llm_probes_total",
+        Kind.COUNTER,
+        "",
+        ("backend", "outcome"),
+        "Synthetic probes of the exporter, by how they ended.",
+    ),
+    Metric(
+        "llm_engine_slots",
+        Kind.GAUGE,
+        "",
+        ("backend",),
+        "Requests that the engine can work on at once.",
+    ),
+    Metric(
+        "llm_engine_requests",
+        Kind.GAUGE,
+        "",
+        ("backend", "state"),
+        "Requests inside the engine, by its own account.",
+    ),
+    Metric(
+        "llm_engine_tokens_total",
+        Kind.COUNTER,
+        "tokens",
+        ("backend", "type"),
+        "Tokens by the engine's own account.",
+    ),
+    Metric(
+        "llm_engine_busy_seconds_total",
+        Kind.COUNTER,
+        "seconds",
+        ("backend", "type"),
+        "Time that the engine spent on tokens, by its own account: input is prefill, output is "
+        "decoding.",
+    ),
+    Metric(
+        "llm_engine_model_loaded",
+        Kind.GAUGE,
+        "",
+        ("backend",),
+        "1 while the configured model is in memory.",
+    ),
+    Metric(
+        "llm_engine_model_bytes",
+        Kind.GAUGE,
+        "bytes",
+        ("backend",),
+        "Memory that the loaded model takes, by the engine's own account.",
+    ),
+    Metric(
+        "llm_exporter_collections_total",
+        Kind.COUNTER,
+        "",
+        ("collector", "outcome"),
+        "Readings of an engine or the host by the exporter, by how they ended.",
+    ),
+    Metric(
+        "llm_exporter_last_collection_seconds",
+        Kind.GAUGE,
+        "seconds",
+        ("collector",),
+        "How long the last reading took.",
     ),
     Metric(
         "llm_load_test_run_info",

@@ -16,12 +16,12 @@ from firsttoken.core.catalogue import (
     Metric,
 )
 
-UNITS = {"seconds", "bytes", "ratio", "usd", "tokens", ""}
+UNITS = {"seconds", "bytes", "ratio", "usd", "tokens", "cores", ""}
 
 OPEN_LABELS = {"backend", "model", "from", "to", "run_id", "scenario", "version"}
 """Their values come from the settings, the package or the run."""
 
-OTHER_CLOSED = {"rating", "end", "action", "result"}
+OTHER_CLOSED = {"result"}
 """Closed where they are set, each metric for itself."""
 
 
