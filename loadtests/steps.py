@@ -13,6 +13,7 @@ from pathlib import Path
 
 from locust import task
 
+from firsttoken.load.plan import Scenario
 from firsttoken.load.talker import Talker
 
 
@@ -20,6 +21,7 @@ class Steps(Talker):
     """Talkers who speak without a pause, at one or several numbers of them."""
 
     corpus = Path(__file__).with_name("corpora")
+    scenario = Scenario.STEPS
 
     @task
     def chat(self) -> None:

@@ -16,13 +16,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from firsttoken.core.clock import WallAnchor
@@ -75,16 +76,31 @@ REQUESTS = pa.schema(
         pa.field("load_ms", pa.float64()),
         pa.field("prompt_ms", pa.float64()),
         pa.field("predict_ms", pa.float64()),
+        pa.field("engine_queue_ms", pa.float64()),
+        pa.field("first_token_kind", pa.string()),
     ]
 )
 """Columns of ``requests.parquet``. ``tier``, ``backend``, ``reason`` and ``attempts`` are what our
 router's response headers said, and null against a server that is not ours. ``block`` numbers the
 uninterrupted stretches of the run (:class:`BlockResult`); ``planned_rate`` is the arrivals a second
-of an open loop, else null; ``load_ms``, ``prompt_ms`` and ``predict_ms`` are the engine's own times
-as the stream told them."""
+of an open loop, else null; ``load_ms``, ``prompt_ms``, ``predict_ms`` and ``engine_queue_ms`` (its
+own queue) are the engine's times as the stream told them. ``first_token_kind`` says what the first
+token was: ``text``, ``reasoning`` or ``tool``; only text can be spoken."""
 
 OPTIONAL_COLUMNS: Mapping[str, frozenset[str]] = {
-    "requests": frozenset({"block", "planned_rate", "load_ms", "prompt_ms", "predict_ms"}),
+    "requests": frozenset(
+        {
+            "block",
+            "planned_rate",
+            "load_ms",
+            "prompt_ms",
+            "predict_ms",
+            "engine_queue_ms",
+            "first_token_kind",
+        }
+    ),
+    "attempts": frozenset({"engine_queue_ms"}),
+    "host": frozenset({"other_cpu", "foreign_cpu", "foreign_program"}),
 }
 """Columns that a reader fills with nulls where a file does not have them."""
 
@@ -107,9 +123,11 @@ ATTEMPTS = pa.schema(
         pa.field("predict_ms", pa.float64()),
         pa.field("hedged", pa.bool_(), nullable=False),
         pa.field("committed", pa.bool_(), nullable=False),
+        pa.field("engine_queue_ms", pa.float64()),
     ]
 )
-"""Columns of ``attempts.parquet``; also the keys of an attempt at ``GET /debug/attempts``."""
+"""Columns of ``attempts.parquet``; also the keys of an attempt at ``GET /debug/attempts``.
+``queue_ms`` is the wait in the router's queue, ``engine_queue_ms`` the one in the engine's own."""
 
 HOST = pa.schema(
     [
@@ -124,9 +142,15 @@ HOST = pa.schema(
         pa.field("memory_unreclaimable_bytes", pa.int64()),
         pa.field("memory_file_bytes", pa.int64()),
         pa.field("memory_limit_bytes", pa.int64()),
+        pa.field("other_cpu", pa.float64()),
+        pa.field("foreign_cpu", pa.float64()),
+        pa.field("foreign_program", pa.string()),
     ]
 )
-"""Columns of ``host.parquet``: ``*_cpu`` in cores, ``*_share`` and pressure in [0, 1]."""
+"""Columns of ``host.parquet``: ``*_cpu`` in cores, ``*_share`` and pressure in [0, 1].
+``other_cpu`` is what the undertaking itself used beside engine, router and generator, such as its
+emulated cloud; ``foreign_cpu`` what programs used that have nothing to do with the run (null where
+the server's own processes could not be told), ``foreign_program`` the one that used most."""
 
 DECISIONS = pa.schema(
     [
@@ -155,19 +179,31 @@ TABLES: dict[str, pa.Schema] = {
 }
 
 
+ROW_GROUP_ROWS = 65_536
+"""About 20 MB in memory while they are written."""
+
+
 class PartWriter:
     """Appends rows of one table to ``parts/<table>-<name>.arrow``.
 
     Rows are kept in memory until :meth:`flush`, which the owner calls once a second; what was
-    flushed is readable after SIGKILL. Rows are tuples in the order of the schema.
+    flushed is readable after SIGKILL. Rows are tuples in the order of the schema. ``copy_to`` is
+    handed every batch once it is written.
 
     Raises:
         UserError: from the constructor, where the part cannot be created, and from ``flush`` and
             ``close``, where it cannot be written (disk full).
     """
 
-    def __init__(self, run_dir: Path, table: str, name: str) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        table: str,
+        name: str,
+        copy_to: Callable[[pa.RecordBatch], None] | None = None,
+    ) -> None:
         self._schema = TABLES[table]
+        self._copy_to = copy_to
         self._rows: list[tuple[Any, ...]] = []
         self.path = run_dir / "parts" / f"{table}-{name}.arrow"
         try:
@@ -190,12 +226,18 @@ class PartWriter:
             pa.array(column, type=field.type)
             for column, field in zip(zip(*rows, strict=True), self._schema, strict=True)
         ]
+        self.write(pa.record_batch(columns, schema=self._schema))
+        return len(rows)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Write a batch of rows of the table's schema and hand it to the operating system."""
         try:
-            self._stream.write_batch(pa.record_batch(columns, schema=self._schema))
+            self._stream.write_batch(batch)
             self._file.flush()
         except OSError as error:
             raise UserError(f"cannot write {self.path}: {error.strerror or error}") from error
-        return len(rows)
+        if self._copy_to is not None:
+            self._copy_to(batch)
 
     def close(self) -> None:
         """Flush and end the stream."""
@@ -210,6 +252,43 @@ class PartWriter:
                 self._file.close()
 
 
+def batch_to_bytes(batch: pa.RecordBatch) -> bytes:
+    """Return one batch with its schema as an Arrow IPC stream."""
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema) as stream:
+        stream.write_batch(batch)
+    return bytes(sink.getvalue())
+
+
+def batches_from_bytes(data: bytes, table: str) -> list[pa.RecordBatch]:
+    """Read what :func:`batch_to_bytes` made of rows of ``table``.
+
+    Raises:
+        UserError: it is not that, or of another schema.
+    """
+    try:
+        with pa.ipc.open_stream(data) as reader:
+            if not reader.schema.equals(TABLES[table]):
+                raise UserError(f"the rows are not of the table {table} as this version has it")
+            found = list(reader)
+            for batch in found:
+                batch.validate(full=True)
+            return found
+    except (pa.ArrowInvalid, OSError, EOFError) as error:
+        raise UserError(f"the rows of {table} cannot be read: {error}") from error
+
+
+def shift_stamps(batch: pa.RecordBatch, offset_ns: int) -> pa.RecordBatch:
+    """Return rows of ``requests`` with ``offset_ns`` added to every stamp; durations stay."""
+    if offset_ns == 0:
+        return batch
+    columns = [
+        pc.add(column, pa.scalar(offset_ns, pa.int64())) if name in STAMPS else column
+        for name, column in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.record_batch(columns, schema=batch.schema)
+
+
 def _part_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """Yield the whole batches of one part; a batch cut off by a kill ends it without an error."""
     with path.open("rb") as file:
@@ -218,6 +297,36 @@ def _part_batches(path: Path) -> Iterator[pa.RecordBatch]:
                 yield from reader
         except (pa.ArrowInvalid, OSError, EOFError):
             return
+
+
+def rows_so_far(run_dir: Path, table: str, columns: Sequence[str]) -> pa.Table:
+    """Return what was flushed of a table while its run goes on, all parts together."""
+    schema = pa.schema([TABLES[table].field(name) for name in columns])
+    batches = [
+        batch.select(list(columns))
+        for part in sorted((run_dir / "parts").glob(f"{table}-*.arrow"))
+        for batch in _part_batches(part)
+    ]
+    return pa.Table.from_batches(batches, schema=schema)
+
+
+def _row_groups(parts: Iterable[Path]) -> Iterator[list[pa.RecordBatch]]:
+    """Yield the batches of all parts, as many at a time as make a row group.
+
+    A group for each batch of a second would cost a Parquet file several times its size, and its
+    writer the memory of as many descriptions of all columns.
+    """
+    group: list[pa.RecordBatch] = []
+    rows = 0
+    for part in parts:
+        for batch in _part_batches(part):
+            group.append(batch)
+            rows += batch.num_rows
+            if rows >= ROW_GROUP_ROWS:
+                yield group
+                group, rows = [], 0
+    if group:
+        yield group
 
 
 def consolidate(run_dir: Path) -> list[str]:
@@ -242,9 +351,8 @@ def consolidate(run_dir: Path) -> list[str]:
         scratch = target.with_suffix(".parquet.partial")
         try:
             with pq.ParquetWriter(scratch, schema, compression="zstd") as writer:
-                for part in parts:
-                    for batch in _part_batches(part):
-                        writer.write_batch(batch)
+                for group in _row_groups(parts):
+                    writer.write_table(pa.Table.from_batches(group).combine_chunks())
             scratch.replace(target)
         except OSError as error:
             raise UserError(f"cannot write {target}: {error.strerror or error}") from error
@@ -321,8 +429,13 @@ class BlockResult:
     generator_cpu: float
     """Cores."""
     settled: bool | None = None
-    """Whether first tokens and requests in flight had come to rest before the steady part began;
-    None: the warm-up had a fixed length. False: saturated."""
+    """Whether first tokens and requests in flight had come to rest before the steady part began,
+    or, of planned starts, stayed at rest throughout it; None: nobody asked. False: saturated."""
+    ended_by: str | None = None
+    """What ended a steady part that was to go on until the TTFT p95 was sharp enough:
+    ``interval`` or ``cap``; None: it had a planned length."""
+    ci_half_width: float | None = None
+    """Half the 95 % interval of the TTFT p95 then, as a share of it; None: not bounded."""
     scheduled: int | None = None
     """Starts that an open loop's schedule holds for the steady part; None in a closed loop."""
     late: int | None = None
@@ -369,8 +482,13 @@ class Manifest:
     settings_hash: str | None = None
     calibration: list[Calibration] = field(default_factory=list)
     blocks: list[BlockResult] = field(default_factory=list)
+    shares: list[BlockResult] = field(default_factory=list)
+    """Where there were several load generators: what each says of each block. One that is missing
+    from a block was lost before the end of it."""
     workers: list[WorkerResult] = field(default_factory=list)
     """Empty where one process was the load generator."""
+    affinity: dict[str, list[int]] = field(default_factory=dict)
+    """Cores that ``generator`` and ``servers`` were kept to; empty: the kernel's choice."""
     notes: list[str] = field(default_factory=list)
     """What happened that a reader must know: "cut short by Ctrl-C", "the engine was restarted"."""
     finished: bool = False
@@ -417,6 +535,7 @@ class Manifest:
             for key, kind in (
                 ("calibration", Calibration),
                 ("blocks", BlockResult),
+                ("shares", BlockResult),
                 ("workers", WorkerResult),
             ):
                 data[key] = [kind(**item) for item in data.get(key, [])]

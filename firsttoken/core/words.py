@@ -27,6 +27,8 @@ class Arm(StrEnum):
     REMOTE_ONLY = "remote_only"
     TARGET = "target"
     """A server that is not ours, measured directly."""
+    AGAINST = "against"
+    """The server that ``target`` is compared with."""
 
 
 class Outcome(StrEnum):
@@ -105,6 +107,14 @@ class Phase(StrEnum):
     COOLDOWN = "cooldown"
 
 
+class EndedBy(StrEnum):
+    """What ended a steady part that had no planned length."""
+
+    INTERVAL = "interval"
+    """The interval of the judged figure was as narrow as asked for."""
+    CAP = "cap"
+
+
 class Verdict(StrEnum):
     """The result of checking a target, ordered from worst to best by :data:`VERDICT_ORDER`."""
 
@@ -151,6 +161,8 @@ def worst(verdicts: list[Verdict]) -> Verdict:
 REQUEST_ID_HEADER = "x-request-id"
 """Joins the client's record, the router's attempts and the upstream's log."""
 
+SESSION_ID_HEADER = "x-session-id"
+"""A client's name for a conversation, if it has one."""
 TIER_HEADER = "x-firsttoken-tier"
 BACKEND_HEADER = "x-firsttoken-backend"
 REASON_HEADER = "x-firsttoken-reason"

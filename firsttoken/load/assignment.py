@@ -21,6 +21,9 @@ class Assignment:
     its previous reply had ended (a closed loop's plan is "at once")."""
     request: ChatRequest
     line: Line
+    hang_up_after_ms: float | None = None
+    """As :attr:`~firsttoken.load.schedules.turn.Turn.hang_up_after_ms`."""
+    keep_text: bool = False
 
 
 class Director(Protocol):

@@ -8,10 +8,8 @@ request's own time limit. Nothing is cut short by the end of a block, so no slow
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
 
 import gevent
 from gevent.event import Event
@@ -25,24 +23,30 @@ from firsttoken.load.client import Line
 from firsttoken.load.corpus import Corpus
 from firsttoken.load.exchange import Exchange, Place
 from firsttoken.load.meter import Hygiene, Meter, quantile
+from firsttoken.load.pace import Alone, Pace
 from firsttoken.load.plan import Block, PlannedArm, RunPlan, request_id, session_id
 from firsttoken.load.recorder import Recorder
-from firsttoken.load.schedules.choose import schedule_of
-from firsttoken.load.schedules.turn import Schedule, Turn, Window
-from firsttoken.load.script import Script
+from firsttoken.load.schedules.choose import Schedules
+from firsttoken.load.schedules.turn import WHOLE, Schedule, Share, Turn, Window
+from firsttoken.load.steady import Steady
 from firsttoken.wire.dialect import ChatRequest
 
 DRAIN_POLL_S = 0.02
+UNTIL_CAP = 10
+"""Longest steady part that goes on for a sharper figure, in planned lengths."""
 
 
 class _Running:
     """A block under way."""
 
-    def __init__(self, block: Block, line: Line, schedule: Schedule, window: Window) -> None:
+    def __init__(
+        self, block: Block, line: Line, schedule: Schedule, window: Window, steady: Steady
+    ) -> None:
         self.block = block
         self.line = line
         self.schedule = schedule
         self.window = window
+        self.steady = steady
         self.turns: dict[str, Turn] = {}
         """Turns under way, by request id."""
         self.requests = 0
@@ -51,18 +55,32 @@ class _Running:
         self.ttft_ms: list[float] = []
 
     def phase(self, exchange: Exchange) -> Phase:
-        """Return the phase that a request was sent in."""
-        sent_ns = exchange.t_send_ns or exchange.t_sched_ns
-        return Phase.STEADY if self.window.steady(sent_ns) else Phase.WARMUP
+        """Return the phase that a request was planned for, however late it was sent."""
+        return Phase.STEADY if self.window.steady(exchange.t_sched_ns) else Phase.WARMUP
 
     def count(self, exchange: Exchange) -> None:
         """Add a request of the steady part to the block's own summary."""
         self.requests += 1
-        self.tokens_counted_here += exchange.tokens_counted_here
-        if exchange.outcome != Outcome.SUCCESS:
+        # Whoever hangs up does not hear the server's count, and that is no fault of the server.
+        hung_up = exchange.outcome == Outcome.CANCELLED
+        self.tokens_counted_here += exchange.tokens_counted_here and not hung_up
+        if exchange.outcome != Outcome.SUCCESS and not hung_up:
             self.errors += 1
         elif exchange.ttft_ms is not None:
             self.ttft_ms.append(exchange.ttft_ms)
+
+    def hear(self, exchange: Exchange) -> Phase:
+        """Take a request that has ended; return the phase that it was sent in."""
+        phase = self.phase(exchange)
+        delivered = exchange.outcome in (Outcome.SUCCESS, Outcome.CANCELLED)
+        ttft_ms = exchange.ttft_ms if delivered else None
+        # Who hung up before the first token tells nothing of when it would have come.
+        if ttft_ms is not None or exchange.outcome != Outcome.CANCELLED:
+            sent_ns = exchange.t_send_ns or exchange.t_sched_ns
+            self.steady.heard(sent_ns, ttft_ms, steady=phase == Phase.STEADY)
+        if phase == Phase.STEADY:
+            self.count(exchange)
+        return phase
 
     def result(self, hygiene: Hygiene, ended_ns: int) -> BlockResult:
         """Return what is to be said of the block, which is over."""
@@ -85,6 +103,9 @@ class _Running:
             loop_lag_p99_ms=round(hygiene.lag_p99_ms, 3),
             loop_lag_max_ms=round(hygiene.lag_max_ms, 3),
             generator_cpu=round(hygiene.cpu_share, 3),
+            settled=self.steady.settled,
+            ended_by=self.steady.ended_by,
+            ci_half_width=self.steady.ci_half_width,
             scheduled=None if starts is None else starts.scheduled,
             late=None if starts is None else starts.late,
             dropped=None if starts is None else starts.dropped,
@@ -102,17 +123,31 @@ class PlanDriver:
         plan: what to run.
         corpus: what is said.
         end_run: asks for the end of the process with an exit code, and returns at once.
+        pace: says when each block begins; left out, this is the only load generator.
+        share: which talkers and planned starts are driven from here.
+        recorder: where the rows go; left out, into the run folder.
 
     Raises:
         UserError: an arm cannot be prepared, or the run folder cannot be written.
     """
 
-    def __init__(self, plan: RunPlan, corpus: Corpus, end_run: Callable[[int], None]) -> None:
+    def __init__(
+        self,
+        plan: RunPlan,
+        corpus: Corpus,
+        end_run: Callable[[int], None],
+        *,
+        pace: Pace | None = None,
+        share: Share = WHOLE,
+        recorder: Recorder | None = None,
+    ) -> None:
         self._plan = plan
         self._end_run = end_run
-        self._script = Script(corpus, plan.steps, plan.seed, plan.repeat_share)
+        self._pace = pace or Alone(end_run)
+        self._share = share
+        self._schedules = Schedules(plan, corpus, share)
         self._lines = {arm.arm: self._line(arm) for arm in plan.arms}
-        self._recorder = Recorder(plan.run_dir, self._stop_for)
+        self._recorder = recorder or Recorder(plan.run_dir, self._stop_for)
         self._talkers = 0
         self._all_here = Event()
         self._running: _Running | None = None
@@ -122,13 +157,13 @@ class PlanDriver:
     @property
     def users(self) -> int:
         """How many talkers the plan needs at once."""
-        return max(self._plan.steps)
+        return self._plan.talkers
 
     def arrive(self) -> int:
-        """Give a new talker its number, from 0."""
-        user = self._talkers
+        """Give a new talker its number, from 0, among all of the run."""
+        user = self._share.index + self._share.of * self._talkers
         self._talkers += 1
-        if self._talkers == self.users:
+        if self._talkers == self._share.count(self.users):
             self._all_here.set()
         return user
 
@@ -154,10 +189,7 @@ class PlanDriver:
         if running is None or turn is None:
             return
         running.schedule.done(user, turn, exchange, monotonic_ns())
-        phase = running.phase(exchange)
-        self._recorder.add(exchange.row(assignment.place, phase))
-        if phase == Phase.STEADY:
-            running.count(exchange)
+        self._recorder.add(exchange.row(assignment.place, running.hear(exchange)))
 
     def close(self) -> None:
         """End the part file; after the talkers have ended, so that their last rows are in it."""
@@ -190,27 +222,43 @@ class PlanDriver:
         )
         name = request_id(session, turn.number)
         running.turns[name] = turn
-        return Assignment(place, name, turn.t_sched_ns, request, running.line)
+        return Assignment(
+            place,
+            name,
+            turn.t_sched_ns,
+            request,
+            running.line,
+            hang_up_after_ms=turn.hang_up_after_ms,
+            keep_text=turn.keep_text,
+        )
 
     def _run_blocks(self) -> None:
         self._all_here.wait()
         meter = Meter()
         for block in self._plan.blocks():
+            schedule = self._schedules.of(block)
+            start_ns = self._pace.begin(block)
             meter.take()
-            running = self._open(block)
+            running = self._open(block, schedule, start_ns)
             self._run_block(running)
             self._recorder.flush()
-            result = running.result(meter.take(), monotonic_ns())
-            print(json.dumps({"event": "block", **asdict(result)}), flush=True)
+            self._pace.end(running.result(meter.take(), monotonic_ns()), running.ttft_ms)
         meter.close()
-        self._end_run(int(ExitCode.PASS))
+        self._pace.over()
 
-    def _open(self, block: Block) -> _Running:
-        """Let the talkers begin with a block."""
-        start_ns = monotonic_ns()
+    def _open(self, block: Block, schedule: Schedule, start_ns: int) -> _Running:
+        """Let the talkers begin with a block at ``start_ns``."""
         window = Window(start_ns, start_ns + int(block.warmup_seconds * NS_PER_S))
-        schedule = schedule_of(self._plan, block, self._script)
-        running = _Running(block, self._lines[block.arm.arm], schedule, window)
+        until_cap_s = self._plan.until_cap_seconds or UNTIL_CAP * block.steady_seconds
+        steady = Steady(
+            block,
+            window,
+            elastic=schedule.elastic,
+            settle_cap_s=self._plan.settle_cap_seconds,
+            until_ci=self._plan.until_ci,
+            until_cap_s=until_cap_s,
+        )
+        running = _Running(block, self._lines[block.arm.arm], schedule, window, steady)
         self._running = running
         opened, self._opened = self._opened, Event()
         opened.set()
@@ -219,9 +267,8 @@ class PlanDriver:
     def _run_block(self, running: _Running) -> None:
         """Return when the last request of the block has ended."""
         window = running.window
-        window.steady_ns = window.ramp_ns
-        window.stop_ns = window.steady_ns + int(running.block.steady_seconds * NS_PER_S)
-        gevent.sleep((window.stop_ns - monotonic_ns()) / NS_PER_S)
+        while (pause_s := running.steady.look(monotonic_ns(), len(running.turns))) > 0:
+            gevent.sleep(pause_s)
         while running.turns or running.schedule.owes(monotonic_ns(), window):
             gevent.sleep(DRAIN_POLL_S)
 

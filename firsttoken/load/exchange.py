@@ -31,6 +31,8 @@ from firsttoken.wire.sentence import SentenceCutter
 
 _MAX_INT32 = 2**31 - 1
 _MAX_HEADER_TEXT = 128
+MAX_KEPT_CHARACTERS = 16_384
+"""Of a reply whose text is kept."""
 
 
 class Place(NamedTuple):
@@ -53,11 +55,15 @@ class Exchange:
     """
 
     __slots__ = (
+        "_pieces",
+        "_room",
         "attempts",
         "backend",
         "cached_tokens",
         "conn_reused",
+        "engine_queue_ms",
         "error_type",
+        "first_token_kind",
         "http_status",
         "load_ms",
         "message",
@@ -71,6 +77,7 @@ class Exchange:
         "t_end_ns",
         "t_first_event_ns",
         "t_first_sentence_ns",
+        "t_first_text_ns",
         "t_first_token_ns",
         "t_headers_ns",
         "t_last_token_ns",
@@ -81,7 +88,7 @@ class Exchange:
         "usage_tokens",
     )
 
-    def __init__(self, request_id: str, t_sched_ns: int) -> None:
+    def __init__(self, request_id: str, t_sched_ns: int, *, keep_text: bool = False) -> None:
         self.request_id = request_id
         self.t_sched_ns = t_sched_ns
         self.t_send_ns: int | None = None
@@ -90,6 +97,10 @@ class Exchange:
         self.t_headers_ns: int | None = None
         self.t_first_event_ns: int | None = None
         self.t_first_token_ns: int | None = None
+        self.first_token_kind: str | None = None
+        """What the first token was: ``text``, ``reasoning`` or ``tool`` (an argument)."""
+        self.t_first_text_ns: int | None = None
+        """The first token that is neither reasoning nor an argument of a tool. Not recorded."""
         self.t_first_sentence_ns: int | None = None
         self.t_last_token_ns: int | None = None
         self.t_end_ns: int | None = None
@@ -107,6 +118,7 @@ class Exchange:
         self.load_ms: float | None = None
         self.prompt_ms: float | None = None
         self.predict_ms: float | None = None
+        self.engine_queue_ms: float | None = None
         self.prompt_tokens: int | None = None
         self.cached_tokens: int | None = None
         self.usage_tokens: int | None = None
@@ -114,6 +126,14 @@ class Exchange:
         self.token_events = 0
         """Stream events that carried a token."""
         self.sentences = SentenceCutter()
+        self._pieces: list[str] = []
+        self._room = MAX_KEPT_CHARACTERS if keep_text else 0
+
+    @property
+    def text(self) -> str:
+        """What the reply said so far, cut at :data:`MAX_KEPT_CHARACTERS`, without reasoning and
+        tool arguments; empty unless it was to be kept."""
+        return "".join(self._pieces)
 
     @property
     def output_tokens(self) -> int | None:
@@ -130,6 +150,11 @@ class Exchange:
     def ttft_ms(self) -> float | None:
         """First token minus send."""
         return milliseconds(self.t_send_ns, self.t_first_token_ns)
+
+    @property
+    def ttft_user_ms(self) -> float | None:
+        """First token minus planned start: what the user waited for."""
+        return milliseconds(self.t_sched_ns, self.t_first_token_ns)
 
     @property
     def ttfs_ms(self) -> float | None:
@@ -165,19 +190,19 @@ class Exchange:
             self.t_first_event_ns = event.t_ns
         match event:
             case Text():
-                self._token(event.t_ns)
-                if self.t_first_sentence_ns is None and self.sentences.feed(event.text):
-                    self.t_first_sentence_ns = event.t_ns
-            case Reasoning() | ToolArgument():
+                self._text(event)
+            case Reasoning():
+                self._token(event.t_ns, "reasoning")
+            case ToolArgument():
                 if event.text:
-                    self._token(event.t_ns)
+                    self._token(event.t_ns, "tool")
             case Usage():
                 self.prompt_tokens = _count(event.prompt_tokens)
                 self.cached_tokens = _count(event.cached_tokens)
                 self.usage_tokens = _count(event.output_tokens)
             case Timings():
                 self.load_ms, self.prompt_ms = event.load_ms, event.prompt_ms
-                self.predict_ms = event.predict_ms
+                self.predict_ms, self.engine_queue_ms = event.predict_ms, event.queue_ms
             case Failure():
                 self.fail(event.error_type, event.message, event.t_ns)
                 return True
@@ -203,7 +228,7 @@ class Exchange:
             "request_id": self.request_id,
             "phase": str(phase),
             "ttft_ms": self.ttft_ms,
-            "ttft_user_ms": milliseconds(self.t_sched_ns, self.t_first_token_ns),
+            "ttft_user_ms": self.ttft_user_ms,
             "ttfs_ms": self.ttfs_ms,
             "tpot_ms": self.tpot_ms,
             "e2e_ms": self.e2e_ms,
@@ -214,11 +239,22 @@ class Exchange:
             [values[name] if name in values else getattr(self, name) for name in _COLUMN_NAMES]
         )
 
-    def _token(self, t_ns: int) -> None:
+    def _text(self, event: Text) -> None:
+        self._token(event.t_ns, "text")
+        if self.t_first_text_ns is None:
+            self.t_first_text_ns = event.t_ns
+        if self._room > 0:
+            self._pieces.append(event.text[: self._room])
+            self._room -= len(event.text)
+        if self.t_first_sentence_ns is None and self.sentences.feed(event.text):
+            self.t_first_sentence_ns = event.t_ns
+
+    def _token(self, t_ns: int, kind: str) -> None:
         self.token_events += 1
         self.t_last_token_ns = t_ns
         if self.t_first_token_ns is None:
             self.t_first_token_ns = t_ns
+            self.first_token_kind = kind
 
     def _succeed(self, t_ns: int) -> None:
         if self.t_first_token_ns is None:

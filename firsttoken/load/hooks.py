@@ -8,12 +8,11 @@ from __future__ import annotations
 import gc
 import inspect
 import logging
-import signal
 import sys
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any, NoReturn
 
 import gevent
@@ -21,23 +20,20 @@ from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.exception import StopUser
+from locust.runners import MasterRunner, WorkerRunner
 
 from firsttoken.core.child import die_with_parent
 from firsttoken.core.errors import UserError
 from firsttoken.core.words import ExitCode
-from firsttoken.load import table
+from firsttoken.load import run_plan, table, web_form, web_tab
+from firsttoken.load.asked import FLAGS
 from firsttoken.load.assignment import Assignment, Director
-from firsttoken.load.by_hand import Asked, ByHand
-from firsttoken.load.client import Line
+from firsttoken.load.by_hand import ByHand, Run, chosen_at_all, prepare
 from firsttoken.load.corpus import Corpus, read_corpus
-from firsttoken.load.driver import PlanDriver
 from firsttoken.load.exchange import Exchange
-from firsttoken.load.plan import RunPlan
+from firsttoken.load.schedules.turn import WHOLE
 
 REQUEST_TIMEOUT_S = 30.0
-INTERRUPTED = 128 + signal.SIGINT
-SPAWN_RATE = 100
-"""Talkers a second that are made at the start of a plan; they wait for their block."""
 
 
 class _Nobody:
@@ -53,12 +49,27 @@ class _Nobody:
         """Nothing was assigned."""
 
 
-_state: dict[str, Director] = {"director": _Nobody()}
+_directors: dict[str, Director] = {}
+"""By name of the user class; under the empty name who directs all others."""
 
 
-def director() -> Director:
-    """Return who directs the talkers of this process's run."""
-    return _state["director"]
+_own: dict[str, frozenset[str]] = {}
+"""What stood on this process's own command line, whatever its master says later:
+``key_variables``, the names of the variables that it may send as a key."""
+
+
+def director(user_class: str) -> Director:
+    """Return who directs the talkers of a class in this process's run."""
+    return _directors.get(user_class) or _directors.get("") or _Nobody()
+
+
+def _direct(directors: Mapping[str, Director]) -> None:
+    _directors.clear()
+    _directors.update(directors)
+
+
+def _direct_all(director: Director) -> None:
+    _direct({"": director})
 
 
 def register() -> None:
@@ -66,7 +77,9 @@ def register() -> None:
     events.init_command_line_parser.add_listener(_add_options)
     events.init.add_listener(_on_init)
     events.test_start.add_listener(_on_test_start)
+    events.test_stopping.add_listener(_on_test_stopping)
     table.keep_milliseconds()
+    table.keep_the_last_second()
 
 
 def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
@@ -84,17 +97,34 @@ def _add_options(parser: LocustArgumentParser, **_: Any) -> None:
             help="how the server is spoken to (default: %(default)s)",
         ),
         group.add_argument(
-            "--api-key-env", default="", metavar="VAR", help="variable that holds the API key"
-        ),
-        group.add_argument(
             "--max-tokens", type=int, default=32, help="longest reply (default: %(default)s)"
         ),
+    ]
+    shown += [
+        group.add_argument(
+            flag.flag,
+            type=type(flag.default),
+            default=flag.default,
+            choices=flag.choices,
+            help=f"{flag.section}: {flag.help}"
+            + (" (default: %(default)s)" if flag.default != "" else ""),
+        )
+        for flag in FLAGS
     ]
     for action in shown:
         # What Locust's own add_argument sets, and that of an argument group does not.
         vars(action).update(
             include_in_web_ui=True, is_secret=False, is_required=False, is_multiple=False
         )
+    group.add_argument(
+        "--api-key-env", default="", metavar="VAR", help="variable that holds the API key"
+    )
+    group.add_argument(
+        "--ttft-target-ms",
+        type=float,
+        default=None,
+        help="target of the web UI's tab (default: the acceptance target, 400)",
+    )
     group.add_argument(
         "--run-plan",
         metavar="FILE",
@@ -123,59 +153,25 @@ def _on_init(environment: Environment, **_: Any) -> None:
     if options is None:
         return
     with _one_line_exit():
-        if options.run_plan:
-            _attach_plan(environment, options)
+        if options.worker:
+            die_with_parent()
+        elif options.run_plan:
+            corpus = _corpus_of(environment)
+            run_plan.attach(environment, options, corpus, _direct_all, _settle)
             return
+        _own["key_variables"] = frozenset(filter(None, options.api_key_env.split(",")))
         # A reply under way at the end of a run by hand is waited for: to drop the slow ones would
         # make the figures better than they are.
         environment.stop_timeout = environment.stop_timeout or REQUEST_TIMEOUT_S
-        if options.headless:
-            _direct_by_hand(environment, options)
-
-
-def _attach_plan(environment: Environment, options: Namespace) -> None:
-    if not options.headless or options.master or options.worker or options.processes:
-        raise UserError("--run-plan needs --headless, and one process")
-    logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("locust").setLevel(logging.WARNING)
-    logging.getLogger("locust.stats_logger").disabled = True
-    options.only_summary = True
-    plan = RunPlan.read(Path(options.run_plan))
-    if plan.parent_pid is not None:
-        die_with_parent(plan.parent_pid)
-
-    def end(code: int) -> None:
-        """Have Locust stop the talkers and leave with ``code``; a failure outweighs an end."""
-        if environment.process_exit_code is None or code == ExitCode.USAGE:
-            environment.process_exit_code = code
-        # Not from here: the greenlet that asks may be among those that are stopped.
-        gevent.spawn(stop)
-
-    def stop() -> None:
-        if environment.runner is not None:
-            # Locust looks at its own call stack first, which holds the process up for 50 ms or
-            # more: what arrived meanwhile would be stamped late. So the talkers end before.
-            environment.runner.user_greenlets.kill()
-            environment.runner.quit()
-
-    def on_quitting(**_: Any) -> None:
-        if environment.process_exit_code is None:
-            environment.process_exit_code = INTERRUPTED
-        # Locust says so before it stops the talkers: stop them now, then end their records.
-        stop()
-        driver.close()
-
-    driver = PlanDriver(plan, _corpus_of(environment), end)
-    _state["director"] = driver
-    options.num_users = driver.users
-    options.spawn_rate = SPAWN_RATE
-    # A locust.conf lying about must not cut the plan short, nor keep its talkers at the end.
-    options.run_time = None
-    environment.stop_timeout = 0.0
-    events.quitting.add_listener(on_quitting)
-    # Python's own handler would raise KeyboardInterrupt inside whichever talker runs.
-    gevent.signal_handler(signal.SIGINT, end, INTERRUPTED)
-    _settle()
+        if options.headless and not options.worker:
+            # A mistake on the command line is told before anything runs.
+            chosen_at_all(environment.user_classes, options.user_classes)
+            _prepare(environment, options)
+            _settle()
+        if isinstance(environment.runner, WorkerRunner):
+            table.tell_the_master_before_stopping(environment.runner)
+        web_tab.attach(environment, options)
+        web_form.guard(environment, options, _check)
 
 
 def _settle() -> None:
@@ -190,28 +186,72 @@ def _settle() -> None:
     gc.freeze()
 
 
-def _direct_by_hand(environment: Environment, options: Namespace) -> None:
-    if not environment.host:
-        raise UserError("no server was named: give --host http://127.0.0.1:8080")
-    if options.max_tokens < 1:
-        raise UserError(f"--max-tokens is {options.max_tokens}, expected 1 or more")
-    line = Line.to(environment.host, options.dialect, options.api_key_env, REQUEST_TIMEOUT_S)
-    asked = Asked(options.model, options.max_tokens)
-    users = options.num_users or 1
-    _state["director"] = ByHand(line, _corpus_of(environment), asked, users)
-    _settle()
+def _check(options: Namespace, host: str | None, classes: Sequence[Any]) -> None:
+    """Refuse what was entered in the web form and cannot be run.
+
+    Raises:
+        UserError: it cannot.
+    """
+    _own_key(options)
+    prepare(options, host, classes, Run(1, None), timeout_s=REQUEST_TIMEOUT_S)
+
+
+def _own_key(options: Namespace) -> None:
+    """Refuse a variable that a form or a master names, and this command line does not.
+
+    Raises:
+        UserError: it is one.
+    """
+    if options.api_key_env and options.api_key_env not in _own["key_variables"]:
+        raise UserError(f"{options.api_key_env} is not the --api-key-env of this command line")
+
+
+def _prepare(environment: Environment, options: Namespace) -> dict[str, ByHand]:
+    """Return the directors of a run by hand as asked for now.
+
+    Raises:
+        UserError: what was asked for cannot be run.
+    """
+    _own_key(options)
+    runner = environment.runner
+    classes: list[Any] = list(environment.user_classes)
+    run = Run(options.num_users or 1, options.run_time, [each.__name__ for each in classes])
+    share = WHOLE
+    if isinstance(runner, MasterRunner):
+        run = replace(run, workers=sorted(runner.clients.keys()))
+        # Of Locust's own options a worker is told none: this one goes along with ours.
+        options.run_by_hand = asdict(run)
+    elif isinstance(runner, WorkerRunner):
+        run = Run(**options.run_by_hand)
+        share = run.share(runner.client_id)
+        classes = [each for each in classes if each.__name__ in run.classes]
+    return prepare(
+        options, environment.host, classes, run, share=share, timeout_s=REQUEST_TIMEOUT_S
+    )
 
 
 def _on_test_start(environment: Environment, **_: Any) -> None:
-    """Read what was entered in the web UI; a mistake there must not end the server."""
+    """Begin a run by hand; a mistake made in the web UI must not end the server."""
     options = environment.parsed_options
-    if options is None or options.headless:
+    if options is None:
+        return
+    if options.run_plan:
+        if isinstance(environment.runner, WorkerRunner):
+            corpus, keys = _corpus_of(environment), _own["key_variables"]
+            _direct_all(run_plan.join(environment, options, corpus, keys, _settle))
         return
     try:
-        _direct_by_hand(environment, options)
+        _direct(_prepare(environment, options))
+        _settle()
     except UserError as error:
-        _state["director"] = _Nobody()
+        _direct({})
         logging.getLogger("locust").error("firsttoken: %s", error)  # noqa: TRY400 - one line
         if environment.runner is not None:
             # Not from here: the greenlet that fires this event is among those that are stopped.
             gevent.spawn(environment.runner.stop)
+
+
+def _on_test_stopping(**_: Any) -> None:
+    for each in _directors.values():
+        if isinstance(each, ByHand):
+            each.stop()

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from firsttoken.core.errors import UserError
 from firsttoken.load.schedules.options import (
@@ -24,6 +24,8 @@ from firsttoken.load.schedules.options import (
 
 MAX_USERS = 10_000
 MAX_SECONDS = 86_400.0
+MAX_STARTS = 1_000_000
+"""Planned starts of a block: as many as a trace may have rows."""
 SHORTEST_REPLY_TOKENS = 8
 """Replies are asked for with this many tokens, unless the plan says otherwise, to
 :attr:`RunPlan.max_tokens`: talkers that all got replies of one length would end, and begin again,
@@ -84,6 +86,14 @@ class RunPlan(Strict):
     warmup_seconds: Annotated[float, Field(ge=0, le=MAX_SECONDS)]
     final_step_seconds: _Seconds | None = None
     """Length of the steady part of the largest step, where it needs more samples."""
+    settle_cap_seconds: _Seconds | None = None
+    """How long the load may take, after the ramp, to come to rest; the steady part begins then, or
+    at the latest here. None: it begins right after the ramp, and nobody asks."""
+    until_ci: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Go on beyond the planned length until half the interval of the TTFT p95 is at most this
+    share of it. Only where the schedule has no planned end."""
+    until_cap_seconds: _Seconds | None = None
+    """Longest steady part then; None: ten times the planned length."""
     arms: Annotated[list[PlannedArm], Field(min_length=1)]
     max_tokens: Annotated[int, Field(ge=1, le=1_000_000)]
     """Length of the longest reply asked for."""
@@ -95,6 +105,8 @@ class RunPlan(Strict):
     burst: BurstOptions = BurstOptions()
     replay: ReplayOptions | None = None
     """Needed by the scenario of that name."""
+    alternate: bool = False
+    """Let the arms begin in turn, as in ABBA: none always comes after the other."""
     first_block: Annotated[int, Field(ge=0)] = 0
     """Number of the first block, where a run is made of several plans."""
     request_timeout_seconds: _Seconds = 30.0
@@ -108,6 +120,21 @@ class RunPlan(Strict):
         if len(set(names)) != len(names):
             raise ValueError("two arms bear the same name")
         return arms
+
+    @model_validator(mode="after")
+    def _has_what_its_scenario_needs(self) -> Self:
+        if self.scenario is Scenario.REPLAY and self.replay is None:
+            raise ValueError("replay: the scenario needs a trace")
+        if self.scenario is Scenario.OPEN_LOOP:
+            longest = max(self.step_seconds, self.final_step_seconds or 0) + self.warmup_seconds
+            rate = self.open_loop.rate
+            if round(rate * self.step_seconds) < 1:
+                raise ValueError(f"{rate:g} starts a second make none in {self.step_seconds:g} s")
+            if rate * longest > MAX_STARTS:
+                raise ValueError(
+                    f"{rate:g} starts a second for {longest:g} s are over {MAX_STARTS:,}"
+                )
+        return self
 
     @classmethod
     def parse(cls, text: str, source: str) -> RunPlan:
@@ -136,6 +163,11 @@ class RunPlan(Strict):
             raise UserError(f"cannot read the run plan {path}: {error}") from error
         return cls.parse(text, str(path))
 
+    @property
+    def talkers(self) -> int:
+        """How many talkers the plan needs at once."""
+        return max(self.steps)
+
     def blocks(self) -> tuple[Block, ...]:
         """Return the blocks in the order of the run: for each number of users, each arm."""
         blocks: list[Block] = []
@@ -143,7 +175,8 @@ class RunPlan(Strict):
             seconds = self.step_seconds
             if users == max(self.steps) and self.final_step_seconds is not None:
                 seconds = self.final_step_seconds
-            for arm in self.arms:
+            backwards = self.alternate and step % 2 == 1
+            for arm in reversed(self.arms) if backwards else self.arms:
                 number = self.first_block + len(blocks)
                 rate = self.open_loop.rate if self.scenario is Scenario.OPEN_LOOP else None
                 blocks.append(Block(number, step, arm, users, rate, self.warmup_seconds, seconds))

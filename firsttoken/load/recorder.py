@@ -20,7 +20,10 @@ talker of the process: about 1 ms for this many."""
 
 
 class Recorder:
-    """Appends to ``parts/requests-<pid>.arrow`` of a run; call it from one thread only.
+    """Appends to ``parts/requests-<name>.arrow`` of a run; call it from one thread only.
+
+    The name is the process id unless one is given. ``copy_to`` is handed every batch once it is
+    written.
 
     When the disk is full, the rows that could not be written are lost, ``on_failure`` is called
     once with the reason, and nothing more is kept.
@@ -29,11 +32,19 @@ class Recorder:
         UserError: from the constructor, where the part cannot be created.
     """
 
-    def __init__(self, run_dir: Path, on_failure: Callable[[UserError], None]) -> None:
+    def __init__(
+        self,
+        run_dir: Path,
+        on_failure: Callable[[UserError], None],
+        *,
+        name: str = "",
+        copy_to: Callable[[pyarrow.RecordBatch], None] | None = None,
+    ) -> None:
         # The first array that pyarrow makes imports pandas: 0.3 to 0.5 s, which would hold up
         # every talker at the first flush.
         pyarrow.array([], pyarrow.string())
-        self._writer: PartWriter | None = PartWriter(run_dir, "requests", str(os.getpid()))
+        part = name or str(os.getpid())
+        self._writer: PartWriter | None = PartWriter(run_dir, "requests", part, copy_to)
         self._on_failure = on_failure
         self._waiting = 0
         self._flushing = gevent.spawn(self._flush_each_second)

@@ -61,13 +61,24 @@ class Script:
     def say(self, step: int, user: int, turn: int) -> Said:
         """Return what ``user`` (from 0) says in ``turn`` (from 0) of ``step`` (an index)."""
         count = len(self._personas)
-        persona = self._personas[user % count]
+        rank = user // count
+        sharers = max(1, -(-(self._steps[step] - user % count) // count))
+        return self._draw(step, user % count, turn * sharers + rank, f"{step}/{user}/{turn}")
+
+    def arrive(self, step: int, number: int) -> Said:
+        """Return what is said at the ``number``-th start (from 0) of an open loop at ``step``,
+        however many talkers there are to say it."""
+        walked, persona = divmod(number, len(self._personas))
+        return self._draw(step, persona, walked, f"{step}/arrival/{number}")
+
+    def _draw(self, step: int, number: int, walked: int, key: str) -> Said:
+        """Return what persona ``number`` is told ``walked`` places on in its list of this step, or
+        what ``key`` draws from those that are repeated."""
+        persona = self._personas[number]
         if self._repeat_share > 0:
-            draw = random.Random(f"{self._seed}/{step}/{user}/{turn}")  # noqa: S311
+            draw = random.Random(f"{self._seed}/{key}")  # noqa: S311
             if draw.random() < self._repeat_share:
                 return Said(persona, draw.choice(self._pools[persona.id]))
         walk = self._walks[persona.id]
         start = len(walk) * sum(self._steps[:step]) // sum(self._steps)
-        rank = user // count
-        sharers = max(1, -(-(self._steps[step] - user % count) // count))
-        return Said(persona, walk[(start + turn * sharers + rank) % len(walk)])
+        return Said(persona, walk[(start + walked) % len(walk)])

@@ -55,13 +55,15 @@ class Usage(NamedTuple):
 class Timings(NamedTuple):
     """The engine's own timings in milliseconds; None where it did not say.
 
-    llama.cpp ``timings``, Ollama ``load_duration``/``prompt_eval_duration``/``eval_duration``.
+    llama.cpp ``timings``, Ollama ``load_duration``/``prompt_eval_duration``/``eval_duration``,
+    vLLM ``metrics``, which alone tells how long a request waited in the engine's own queue.
     """
 
     t_ns: int
     load_ms: float | None
     prompt_ms: float | None
     predict_ms: float | None
+    queue_ms: float | None = None
 
 
 class Probabilities(NamedTuple):

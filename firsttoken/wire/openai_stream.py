@@ -2,7 +2,8 @@
 
 Reads what OpenAI, llama.cpp, vLLM, SGLang, Ollama's compatible front and DashScope's compatible
 mode send: ``data:`` frames with ``choices[0].delta``, token counts on the finish chunk or on one
-of their own, llama.cpp's ``timings``, errors inside the stream in four shapes, ``[DONE]``.
+of their own, llama.cpp's ``timings``, vLLM's ``metrics``, errors inside the stream in four shapes,
+``[DONE]``.
 """
 
 from __future__ import annotations
@@ -92,16 +93,34 @@ def read_usage(chunk: dict[str, Any], t_ns: int) -> Usage | None:
 
 
 def read_timings(chunk: dict[str, Any], t_ns: int) -> Timings | None:
-    """Return llama.cpp's ``timings`` of a chunk. It loads its model before it listens."""
+    """Return llama.cpp's ``timings`` of a chunk, or vLLM's ``metrics``.
+
+    Both load their model before they listen. vLLM sends ``metrics`` beside ``usage`` where it was
+    started with ``--enable-per-request-metrics``; its time to first token begins when the request
+    left the engine's queue, and so is that of reading the prompt and of the first decode step.
+    """
     timings = chunk.get("timings")
     if not isinstance(timings, dict):
-        return None
+        return _read_metrics(chunk.get("metrics"), t_ns)
     return Timings(
         t_ns,
         None,
         milliseconds(timings.get("prompt_ms")),
         milliseconds(timings.get("predicted_ms")),
     )
+
+
+def _read_metrics(metrics: object, t_ns: int) -> Timings | None:
+    """Return vLLM's ``metrics``; None where it has none, or nothing but nulls."""
+    if not isinstance(metrics, dict):
+        return None
+    prompt, predict, queue = (
+        milliseconds(metrics.get(name))
+        for name in ("time_to_first_token_ms", "generation_time_ms", "queue_time_ms")
+    )
+    if prompt is None and predict is None and queue is None:
+        return None
+    return Timings(t_ns, None, prompt, predict, queue)
 
 
 def is_error(chunk: dict[str, Any]) -> bool:
@@ -153,7 +172,7 @@ class OpenAiReader(StreamReader[SseFrame]):
                 role = found
             finish = choice.get("finish_reason")
         usage = None
-        if "usage" in chunk or "timings" in chunk:
+        if "usage" in chunk or "timings" in chunk or "metrics" in chunk:
             usage = read_usage(chunk, t_ns)
             if usage is not None:
                 self._usage = _completed(usage, self._usage)

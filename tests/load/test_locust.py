@@ -9,21 +9,17 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from firsttoken.core.child import Child
 from firsttoken.core.records import REQUESTS, consolidate, read_table
 from tests.load.scripted import (
     CHUNKED_HEAD,
@@ -40,14 +36,6 @@ from tests.load.test_plan import plan_of
 ROOT = Path(__file__).parents[2]
 STEPS_FILE = ROOT / "loadtests" / "steps.py"
 Runs = dict[str, tuple[subprocess.Popen[str], Path]]
-
-
-@pytest.fixture(scope="module")
-def truth_url() -> Iterator[str]:
-    argv = [sys.executable, "-m", "firsttoken.upstreams.truth", "--port", "0"]
-    argv += ["--first-token-ms", "50:120", "--token-interval-ms", "5"]
-    with Child.start(argv) as truth:
-        yield truth.url
 
 
 def arms_to(url: str) -> list[dict[str, Any]]:
@@ -301,108 +289,3 @@ def test_a_full_disk_ends_the_run_with_one_line_and_exit_2(truth_url: str, tmp_p
     assert len(said) == 1
     assert "cannot write" in said[0]
     assert "Traceback" not in done.stderr
-
-
-def by_hand(*options: str) -> subprocess.CompletedProcess[str]:
-    return run([sys.executable, "-m", "locust", "-f", "loadtests/", "Steps", *options])
-
-
-def test_by_hand_locust_prints_rows_at_one_millisecond(truth_url: str, tmp_path: Path) -> None:
-    history = tmp_path / "stats"
-    done = by_hand(
-        *("--headless", "-u", "3", "-r", "10", "-t", "1s", "--host", truth_url),
-        *("--max-tokens", "30", "--csv", str(history)),
-    )
-    assert done.returncode == 0, done.stderr
-    table = pd.read_csv(f"{history}_stats.csv").set_index("Name")
-    assert set(table.index) == {"TTFT", "TTFS", "TPOT", "E2E", "Aggregated"}
-    # The total is the number of requests, not of rows.
-    assert table["Request Count"]["Aggregated"] == table["Request Count"]["E2E"] > 3
-    assert table["Failure Count"].sum() == 0
-    assert 50 <= table["Median Response Time"]["TTFT"] <= 140
-    # 50-120 ms and up to 29 more tokens at 5 ms: two digits could only say 100, 110, 120 ...
-    quantiles = [int(table[share]["E2E"]) for share in ("50%", "66%", "75%", "80%", "90%", "95%")]
-    assert any(value % 10 for value in quantiles)
-
-
-def test_by_hand_failures_show_on_the_e2e_row_only_and_nobody_hammers(tmp_path: Path) -> None:
-    history = tmp_path / "stats"
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        gone = f"http://127.0.0.1:{taken.getsockname()[1]}"
-    done = by_hand(*("--headless", "-u", "1", "-t", "1s", "--host", gone, "--csv", str(history)))
-    assert done.returncode == 1
-    table = pd.read_csv(f"{history}_stats.csv").set_index("Name")
-    assert set(table.index) == {"E2E", "Aggregated"}
-    assert table["Failure Count"]["E2E"] == table["Request Count"]["E2E"]
-    # A server that is gone refuses at once: a talker asks again after 0.25 s.
-    assert 1 <= table["Request Count"]["E2E"] <= 8
-    failures = pd.read_csv(f"{history}_failures.csv")
-    assert list(failures["Error"]) == ["error (connect)"]
-
-
-def test_by_hand_without_a_server_is_one_line() -> None:
-    done = by_hand("--headless", "-u", "1", "-t", "1s")
-    assert done.returncode == 2
-    assert "firsttoken: no server was named: give --host" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-class WebUi:
-    """Locust's web UI over the whole folder, as ``locust -f loadtests/`` opens it."""
-
-    def __init__(self) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
-        argv = [sys.executable, "-m", "locust", "-f", "loadtests/"]
-        argv += ["--web-port", str(port)]
-        self.child = subprocess.Popen(
-            argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-        self.http = httpx.Client()
-
-    def stop(self) -> str:
-        self.http.close()
-        self.child.terminate()
-        return self.child.communicate(timeout=15)[0]
-
-    def stats(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.http.get(f"{self.url}/stats/requests").json()
-        return found
-
-    def start(self, host: str) -> None:
-        form = {"user_count": "2", "spawn_rate": "10", "user_classes": "Steps", "host": host}
-        form |= {"model": "truth", "max_tokens": "5", "dialect": "openai", "api_key_env": ""}
-        assert self.http.post(f"{self.url}/swarm", data=form).json()["success"]
-
-    def until(self, holds: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        waited = threading.Event()
-        stats: dict[str, Any] = {}
-        for _ in range(200):
-            with suppress(httpx.TransportError):
-                stats = self.stats()
-                if holds(stats):
-                    return stats
-            waited.wait(0.05)
-        raise AssertionError(f"not within 10 s: {stats}")
-
-
-def test_in_the_web_ui_rows_appear_and_a_wrong_host_does_not_end_it(truth_url: str) -> None:
-    web = WebUi()
-    try:
-        web.until(lambda stats: stats["state"] == "ready")
-        page = web.http.get(web.url).text
-        assert "max_tokens" in page
-        assert "run_plan" not in page
-        web.start("nowhere")
-        web.until(lambda stats: stats["state"] == "stopped")
-        web.start(truth_url)
-        names = {"TTFT", "TTFS", "TPOT", "E2E", "Aggregated"}
-        web.until(lambda stats: names <= {row["name"] for row in stats["stats"]})
-        web.http.post(f"{web.url}/stop")
-    finally:
-        said = web.stop()
-    assert f"Starting web interface at {web.url}" in said, "on loopback only"
-    assert "firsttoken: 'nowhere' is not a URL" in said
-    assert "Traceback" not in said

@@ -62,6 +62,49 @@ def test_llamacpp_usage_and_progress() -> None:
     assert [type(event) for event in early[:2]] == [Role, Role]
 
 
+def test_vllm_metrics() -> None:
+    metrics = {
+        "time_to_first_token_ms": 85.25,
+        "generation_time_ms": 1240.5,
+        "queue_time_ms": 12.5,
+        "mean_itl_ms": 9.1,
+        "tokens_per_second": 103.2,
+    }
+    usage = {"prompt_tokens": 42, "completion_tokens": 3}
+    last = orjson.dumps({"choices": [], "usage": usage, "metrics": metrics})
+    events = events_of(
+        chunk({"content": "Hi"}),
+        chunk({}, "stop"),
+        b"data: " + last + b"\n\n",
+        b"data: [DONE]\n\n",
+    )
+    assert events == [
+        Text(0, "Hi"),
+        Usage(0, 42, None, 3),
+        Timings(0, None, 85.25, 1240.5, 12.5),
+        End(0, "stop"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "metrics",
+    [None, {}, [], "fast", {"queue_time_ms": None, "time_to_first_token_ms": None}],
+)
+def test_metrics_that_tell_nothing(metrics: object) -> None:
+    events = events_of(chunk({"content": "Hi"}, "stop", metrics=metrics), b"data: [DONE]\n\n")
+    assert events == [Text(0, "Hi"), End(0, "stop")]
+
+
+def test_vllm_metrics_of_a_whole_reply() -> None:
+    body = {
+        "choices": [{"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}],
+        "usage": {"prompt_tokens": 42, "completion_tokens": 1},
+        "metrics": {"time_to_first_token_ms": 85.25, "queue_time_ms": -1, "generation_time_ms": 2},
+    }
+    reply = collect(OPENAI.read_reply(orjson.dumps(body), 7))
+    assert reply.timings == Timings(7, None, 85.25, 2.0)
+
+
 def test_llamacpp_tool_call() -> None:
     events = read_capture("llamacpp_tools.sse")
     assert [e.name for e in events if isinstance(e, ToolArgument)][:2] == ["get_weather", ""]

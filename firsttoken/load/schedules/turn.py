@@ -21,6 +21,11 @@ class Turn:
     messages: list[dict[str, Any]]
     """In the shape of OpenAI messages."""
     max_tokens: int
+    hang_up_after_ms: float | None = None
+    """When the person interrupts, counted from the first speakable sentence, with which the device
+    begins to speak: a reply that still streams then is given up. None: never."""
+    keep_text: bool = False
+    """Whether the schedule wants to read the reply."""
 
 
 class Wait(NamedTuple):
@@ -45,8 +50,28 @@ class Window:
         return self.stop_ns is not None and now_ns >= self.stop_ns
 
     def steady(self, t_ns: int) -> bool:
-        """Whether what was sent at ``t_ns`` counts."""
+        """Whether what was planned for ``t_ns`` counts."""
         return self.steady_ns is not None and t_ns >= self.steady_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The part of a run's talkers and planned starts that one of several load generators drives:
+    each number counts for the whole run, so that ids, texts and times are those of one process."""
+
+    index: int = 0
+    of: int = 1
+
+    def holds(self, number: int) -> bool:
+        """Whether the talker or start of this number belongs to it."""
+        return number % self.of == self.index
+
+    def count(self, total: int) -> int:
+        """Return how many of ``total`` belong to the largest share."""
+        return -(-total // self.of)
+
+
+WHOLE = Share()
 
 
 class Starts(NamedTuple):
