@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from firsttoken.core.records import Calibration
+from firsttoken.core.records import Calibration, Manifest
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import Verdict
-from reports import load, tables, verdict
-from reports.attribution import Attribution, attributions
+from reports import answers as answers_room
+from reports import load, tables, trust, verdict
+from reports.answers import Answers
+from reports.checks import checks as all_checks
+from reports.details import Details, details
+from reports.generators import lost_generators, short_handed
 from reports.guide import GuideRow, guide_rows
 from reports.load import RunData
 from reports.tables import CellStatistics, ErrorCount
+from reports.trust import Usage
 from reports.verdict import Check
 
 REPORT_SCHEMA_VERSION = 1
@@ -33,6 +39,10 @@ class CalibrationResult:
     error_max_ms: float
     budget_p99_ms: float | None
     cpu_us_per_token: float
+    lag_p50_ms: float | None
+    lag_p99_ms: float | None
+    """Of the delivery alone: from the server's write to the client's stamp."""
+    generator_cpu: float | None
     trusted: bool
 
 
@@ -47,6 +57,10 @@ class HostSummary:
     host_cpu: float | None
     steal_share: float | None
     throttled_share: float | None
+    cpu_pressure_some: float | None
+    """Share of the time in which some task waited for a core."""
+    foreign_cpu: float | None
+    """Cores that programs used which have nothing to do with the run."""
     memory_peak_share: float | None
 
 
@@ -64,7 +78,9 @@ class Report:
     guide: tuple[GuideRow, ...]
     cells: tuple[CellStatistics, ...]
     errors: tuple[ErrorCount, ...]
-    attributions: tuple[Attribution, ...]
+    details: Details
+    answers: Answers
+    """What the run answers beside its checks; most runs answer nothing."""
     calibration: tuple[CalibrationResult, ...]
     host: HostSummary
     gaps: tuple[str, ...]
@@ -98,7 +114,8 @@ class Report:
             "guide": [asdict(item) for item in self.guide],
             "cells": [asdict(item) for item in self.cells],
             "errors": [asdict(item) for item in self.errors],
-            "attributions": [asdict(item) for item in self.attributions],
+            **self.details.as_dict(),
+            **self.answers.as_dict(),
             "calibration": [asdict(item) for item in self.calibration],
             "host_usage": asdict(self.host),
             "gaps": self.gaps,
@@ -122,6 +139,7 @@ class Report:
                 "git_sha": manifest.git_sha,
                 "settings_hash": manifest.settings_hash,
                 "notes": manifest.notes,
+                "workers": [asdict(worker) for worker in manifest.workers],
             },
         }
         plain = _plain(whole)
@@ -142,82 +160,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def _checks(data: RunData, cells: tuple[CellStatistics, ...], slo: Slo) -> list[Check]:
-    """Compare every arm, step and tier with its targets; trust is not yet considered."""
-    judged = verdict.judged_arm(data.arms)
-    last = data.steps[-1]
-    minimums = verdict.minimum_samples(slo)
-    checks = []
-    for cell in cells:
-        is_judged = cell.arm == judged and cell.step_users == last
-        for name, estimate, target in (
-            ("ttft_p95_ms", cell.ttft_p95_ms, slo.ttft_p95_ms),
-            ("error_rate", cell.error_rate, slo.error_rate),
-        ):
-            checks.append(
-                verdict.check(
-                    name,
-                    estimate,
-                    target,
-                    minimum=minimums[name],
-                    arm=cell.arm,
-                    step_users=cell.step_users,
-                    judged=is_judged,
-                )
-            )
-        checks += [
-            verdict.check(
-                "ttft_p95_ms",
-                tier.ttft_p95_ms,
-                slo.ttft_p95_ms,
-                minimum=minimums["ttft_p95_ms"],
-                arm=cell.arm,
-                step_users=cell.step_users,
-                tier=tier.tier,
-            )
-            for tier in cell.tiers
-        ]
-    for arm in data.arms:
-        short = tables.short_replies(data.cells, arm, slo.short_reply_tokens)
-        if short.n:
-            checks.append(
-                verdict.check(
-                    "short_reply_p50_ms",
-                    short,
-                    slo.short_reply_p50_ms,
-                    minimum=minimums["short_reply_p50_ms"],
-                    arm=arm,
-                    step_users=1,
-                )
-            )
-        checks.append(
-            verdict.check(
-                "availability",
-                tables.availability(data.cells, arm),
-                slo.availability,
-                minimum=minimums["availability"],
-                arm=arm,
-                step_users=None,
-            )
-        )
-    memory = tables.memory_peak_share(data.host)
-    if memory.n and judged is not None:
-        # The machine is one for all arms: its memory stands under the judged one.
-        checks.append(
-            verdict.check(
-                "memory_share",
-                memory,
-                slo.memory_share,
-                minimum=minimums["memory_share"],
-                arm=judged,
-                step_users=None,
-            )
-        )
-    return checks
-
-
 def _faults(
-    data: RunData, cells: tuple[CellStatistics, ...], slo: Slo
+    data: RunData,
+    cells: tuple[CellStatistics, ...],
+    usage: Mapping[tuple[str, int], Usage],
+    slo: Slo,
 ) -> dict[tuple[str, int], list[str]]:
     """Return by arm and step why its figures cannot be trusted."""
     by_step = {
@@ -225,19 +172,31 @@ def _faults(
         for step in data.steps
     }
     return {
-        (cell.arm, cell.step_users): by_step[cell.step_users]
-        + verdict.host_faults(cell.steal_share, cell.throttled_share, cell.step_users)
+        (cell.arm, cell.step_users): [
+            *by_step[cell.step_users],
+            *verdict.host_faults(cell.steal_share, cell.throttled_share, cell.step_users),
+            *trust.generator_faults(
+                trust.blocks_of(data.manifest, cell.arm, cell.step_users), cell.step_users
+            ),
+            *trust.foreign_faults(usage[cell.arm, cell.step_users], cell.step_users),
+            *trust.sharing_faults(usage[cell.arm, cell.step_users], cell.step_users),
+        ]
         for cell in cells
     }
 
 
 def _settled(
-    checks: list[Check], faults: dict[tuple[str, int], list[str]], last: int, *, finished: bool
+    checks: list[Check], faults: dict[tuple[str, int], list[str]], last: int, manifest: Manifest
 ) -> list[Check]:
-    """Return the checks with trust and an early end considered; pooled ones by the last step."""
+    """Return the checks with trust, an early end, lost load generators and saturation considered;
+    of pooled ones the trust is that of the last step."""
+    short = {*short_handed(manifest), *trust.saturated(manifest)}
     settled = []
     for item in checks:
         step = last if item.step_users is None else item.step_users
+        mine = [users for arm, users in short if arm == item.arm]
+        whole = not mine if item.step_users is None else step not in mine
+        finished = manifest.finished and whole
         settled += verdict.settle([item], faults.get((item.arm, step), []), finished=finished)
     return settled
 
@@ -257,6 +216,9 @@ def _calibration(items: list[Calibration], slo: Slo) -> list[CalibrationResult]:
                 error_max_ms=round(item.error_max_ms, 2),
                 budget_p99_ms=budget,
                 cpu_us_per_token=round(item.cpu_us_per_token, 1),
+                lag_p50_ms=None if item.lag_p50_ms is None else round(item.lag_p50_ms, 2),
+                lag_p99_ms=None if item.lag_p99_ms is None else round(item.lag_p99_ms, 2),
+                generator_cpu=None if item.generator_cpu is None else round(item.generator_cpu, 3),
                 trusted=trusted,
             )
         )
@@ -264,7 +226,7 @@ def _calibration(items: list[Calibration], slo: Slo) -> list[CalibrationResult]:
 
 
 def _host(data: RunData) -> HostSummary:
-    means = data.host.mean()
+    means = data.host.mean(numeric_only=True)
 
     def cores(name: str) -> float | None:
         value = float(means[name])
@@ -282,6 +244,8 @@ def _host(data: RunData) -> HostSummary:
         host_cpu=cores("host_cpu"),
         steal_share=share("steal_share"),
         throttled_share=share("throttled_share"),
+        cpu_pressure_some=share("cpu_pressure_some"),
+        foreign_cpu=cores("foreign_cpu"),
         memory_peak_share=tables.memory_peak_share(data.host).value,
     )
 
@@ -298,11 +262,21 @@ def report(run_dir: Path, slo: Slo) -> Report:
     cells = tuple(tables.cell_statistics(data, cell, slo.ttft_p95_ms) for cell in data.cells)
     last = data.steps[-1]
     judged = verdict.judged_arm(data.arms)
-    faults = _faults(data, cells, slo)
-    checks = _settled(_checks(data, cells, slo), faults, last, finished=data.manifest.finished)
+    usage = trust.usages(data)
+    faults = _faults(data, cells, usage, slo)
+    checks = _settled(all_checks(data, cells, slo), faults, last, data.manifest)
     why = faults.get((judged, last), []) if judged is not None else []
     minimums = verdict.minimum_samples(slo)
-    result, reasons = verdict.conclude(checks, why, minimums)
+    behind = details(data, slo.ttft_p95_ms, judged)
+    answered = answers_room.answers(data, slo.ttft_p95_ms)
+    if answered.capacity is None:
+        result, reasons = verdict.conclude(checks, why, minimums)
+        if short_handed(data.manifest):
+            lost = lost_generators(data.manifest)
+            reasons = [*(f"{Verdict.INCONCLUSIVE}: {each}" for each in lost), *reasons]
+    else:
+        checks = answers_room.unjudged(checks)
+        result, reasons = answers_room.conclude(answered.capacity, data.manifest, last, slo)
     return Report(
         data=data,
         verdict=result,
@@ -313,10 +287,11 @@ def report(run_dir: Path, slo: Slo) -> Report:
         guide=tuple(guide_rows(data, cells, checks, slo)),
         cells=cells,
         errors=tuple(tables.error_counts(data.cells)),
-        attributions=tuple(attributions(data)),
+        details=behind,
+        answers=answered,
         calibration=tuple(_calibration(data.manifest.calibration, slo)),
         host=_host(data),
-        gaps=data.gaps,
+        gaps=(*data.gaps, *trust.notes(data.manifest, usage), *behind.waterfall.gaps),
         minimums=minimums,
         ttft_target_ms=slo.ttft_p95_ms,
         ttft_band_ms=slo.expected.first_token.local,

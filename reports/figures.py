@@ -14,15 +14,15 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, NullLocator
 
 from firsttoken.core.clock import NS_PER_S
-from firsttoken.core.words import Arm, Tier
+from firsttoken.core.words import Arm
 from reports import style, text
-from reports.attribution import PARTS, Attribution
 from reports.build import Report
+from reports.capacity_figure import capacity_figure
 from reports.load import Cell, delays_ms, tiers_of
+from reports.phase_figures import first_token_time, waterfall
 from reports.tables import CellStatistics
 
 PAGE_WIDTH = 10.2
@@ -169,76 +169,6 @@ def _wrapped(words: str, width: float) -> str:
     return words.replace("; ", ";\n") if width < 6 else words
 
 
-def _bars(axes: Axes, items: Sequence[Attribution], parts: Sequence[str]) -> None:
-    names = [f"{item.arm}, {text.users(item.step_users)}" for item in items]
-    places = np.arange(len(items))[::-1]
-    start = np.zeros(len(items))
-    for part in parts:
-        lengths = np.array([item.parts_ms[part] for item in items])
-        colour, hatch = style.PART_FILLS[part]
-        axes.barh(
-            places,
-            lengths,
-            left=start,
-            height=0.66,
-            color=colour,
-            hatch=hatch,
-            edgecolor="#ffffff",
-            linewidth=0.4,
-        )
-        start += lengths
-    for place, item in zip(places, items, strict=True):
-        axes.annotate(
-            f"{item.ttft_mean_ms:.1f} ms, n={item.n}",
-            (item.ttft_mean_ms, place),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize=8,
-        )
-    axes.set_yticks(places, names)
-    axes.set_ylim(-0.6, len(items) - 0.4)
-    axes.set_xlim(0, max(item.ttft_mean_ms for item in items) * 1.35 + 1)
-    axes.grid(visible=False, axis="y")
-
-
-def first_token_time(report: Report, width: float) -> Figure | None:
-    """Draw the mean parts of the time to the first token; a panel a tier, each on its own scale."""
-    items = report.attributions
-    if not items:
-        return None
-    tiers = sorted({item.tier for item in items})
-    by_tier = [[item for item in items if item.tier == tier] for tier in tiers]
-    counts = [len(group) for group in by_tier]
-    used = [part for part in PARTS if any(item.parts_ms[part] for item in items)]
-    legend_lines = math.ceil(len(used) / (1 if width < 6 else 3))
-    height = sum(counts) * 0.32 + len(tiers) * 0.75 + legend_lines * 0.2 + 0.2
-    figure = Figure(figsize=(width, height), layout="constrained")
-    panels = figure.subplots(
-        len(tiers), 1, squeeze=False, gridspec_kw={"height_ratios": [n + 0.6 for n in counts]}
-    )
-    for axes, tier, group in zip(panels[:, 0], tiers, by_tier, strict=True):
-        emulated = tier == Tier.REMOTE and any(report.data.emulated(item.arm) for item in group)
-        axes.set_title(f"tier {tier}" + (" (emulated cloud)" if emulated else ""))
-        _bars(axes, group, used)
-    panels[-1, 0].set_xlabel("mean time to first token, ms")
-    figure.legend(
-        handles=[
-            Patch(
-                facecolor=style.PART_FILLS[part][0],
-                hatch=style.PART_FILLS[part][1],
-                edgecolor="#ffffff",
-                label=PARTS[part],
-            )
-            for part in used
-        ],
-        loc="outside upper left",
-        ncols=1 if width < 6 else 3,
-        fontsize=8,
-    )
-    return figure
-
-
 def _blocks(axes: Axes, report: Report, origin: int, *, upright: bool) -> None:
     """Shade every other block and name each above the axes."""
     windows = sorted(
@@ -325,6 +255,8 @@ def ttft_over_time(report: Report, width: float) -> Figure | None:
     return figure
 
 
+NOT_SPLIT = "Not known for this run: no request could be split into its phases."
+
 PICTURES: tuple[Picture, ...] = (
     Picture(
         "ttft_distribution",
@@ -338,10 +270,18 @@ PICTURES: tuple[Picture, ...] = (
     Picture(
         "first_token_time",
         "Where the first token's time went",
-        "Mean of each part of the time to first token, as the router and the engine told it. Each "
-        "tier has its own scale.",
+        "Mean of each phase of the time to first token, stamped by client, router and engine. "
+        "Each tier has its own scale.",
         first_token_time,
-        "Not known for this run: it holds no record of a router's attempts, or none that joins.",
+        NOT_SPLIT,
+    ),
+    Picture(
+        "waterfall",
+        "Single requests, phase by phase",
+        "The request that stands at the p50, p95 and p99 of each step, and the slowest of the arm. "
+        "Each panel has its own scale.",
+        waterfall,
+        NOT_SPLIT,
     ),
     Picture(
         "ttft_over_time",
@@ -349,6 +289,14 @@ PICTURES: tuple[Picture, ...] = (
         "Each request of the steady phase when it was sent; above 20,000 requests every k-th.",
         ttft_over_time,
         "No request of the steady phase: nothing to draw.",
+    ),
+    Picture(
+        "capacity",
+        "TTFT p95 against the load",
+        "Each point is a load that was tried, with the 95 % interval of its p95. The bar from top "
+        "to bottom lies between the largest load that holds and the smallest that misses.",
+        capacity_figure,
+        "No capacity was sought in this run.",
     ),
 )
 

@@ -2,7 +2,7 @@
 
 Only the columns that a report needs are read. What cannot be read ends in a
 :class:`~firsttoken.core.errors.UserError` where nothing can be said without it (the requests), and
-in a *gap*, a sentence shown in the report, where it can (attempts, host samples).
+in a *gap*, a sentence shown in the report, where it can (attempts, decisions, host samples).
 """
 
 from __future__ import annotations
@@ -24,15 +24,22 @@ from firsttoken.core.errors import UserError
 from firsttoken.core.records import TABLES, ArmTarget, Manifest, consolidate, read_table
 from firsttoken.core.words import Arm, Outcome, Phase, Tier
 from reports import text
+from reports.generators import lost_generators
 
 REQUEST_COLUMNS = (
     "arm",
     "step_users",
+    "session_id",
+    "turn",
     "request_id",
     "phase",
+    "t_sched_ns",
     "t_send_ns",
+    "t_headers_ns",
+    "t_first_token_ns",
     "t_end_ns",
     "ttft_ms",
+    "ttft_user_ms",
     "ttfs_ms",
     "tpot_ms",
     "e2e_ms",
@@ -42,14 +49,29 @@ REQUEST_COLUMNS = (
     "outcome",
     "error_type",
     "tier",
+    "reason",
+    "block",
+    "planned_rate",
+    "load_ms",
+    "prompt_ms",
+    "engine_queue_ms",
 )
 ATTEMPT_COLUMNS = (
     "request_id",
     "started_ns",
+    "headers_ns",
+    "first_token_ns",
     "queue_ms",
     "load_ms",
     "prompt_ms",
+    "engine_queue_ms",
     "committed",
+)
+DECISION_COLUMNS = (
+    "request_id",
+    "accepted_ns",
+    "first_token_ns",
+    "attempts",
 )
 HOST_COLUMNS = (
     "t_ns",
@@ -61,8 +83,11 @@ HOST_COLUMNS = (
     "throttled_share",
     "memory_unreclaimable_bytes",
     "memory_limit_bytes",
+    "cpu_pressure_some",
+    "foreign_cpu",
+    "foreign_program",
 )
-_WORDS = ["arm", "phase", "outcome", "error_type", "tier"]
+_WORDS = ["arm", "phase", "outcome", "error_type", "tier", "reason", "session_id"]
 """Columns of few distinct values, kept as categories: a million rows then take a byte each."""
 
 WRITER_GRACE_SECONDS = 5.0
@@ -96,6 +121,7 @@ class RunData:
     manifest: Manifest
     requests: pd.DataFrame = field(repr=False)
     attempts: pd.DataFrame = field(repr=False)
+    decisions: pd.DataFrame = field(repr=False)
     host: pd.DataFrame = field(repr=False)
     arms: tuple[str, ...]
     steps: tuple[int, ...]
@@ -226,7 +252,7 @@ def _gaps_of(requests: pd.DataFrame, manifest: Manifest) -> list[str]:
             "the run was cut short: the records end with the last second written, what was under "
             "way is missing, and no claim can PASS"
         )
-    return gaps
+    return gaps + lost_generators(manifest)
 
 
 def read(run_dir: Path) -> RunData:
@@ -249,6 +275,7 @@ def read(run_dir: Path) -> RunData:
         )
     gaps += _gaps_of(requests, manifest)
     attempts = _optional_frame(run_dir, "attempts", ATTEMPT_COLUMNS, gaps)
+    decisions = _optional_frame(run_dir, "decisions", DECISION_COLUMNS, gaps)
     host = _optional_frame(run_dir, "host", HOST_COLUMNS, gaps)
     if host.empty:
         gaps.append("the host was not sampled: throttling, steal and memory are unknown")
@@ -264,6 +291,7 @@ def read(run_dir: Path) -> RunData:
         manifest=manifest,
         requests=requests,
         attempts=attempts,
+        decisions=decisions,
         host=host,
         arms=tuple(arms),
         steps=tuple(steps),
@@ -294,10 +322,21 @@ def host_means(host: pd.DataFrame, window_ns: tuple[int, int] | None) -> pd.Seri
     A sample speaks of the second before it, so one that falls up to a second after counts.
     """
     if window_ns is None:
-        return host.iloc[:0].mean()
+        return host.iloc[:0].mean(numeric_only=True)
+    return _within(host, window_ns).mean(numeric_only=True)
+
+
+def foreign_program(host: pd.DataFrame, window_ns: tuple[int, int] | None) -> str | None:
+    """Return the program outside the run that most often used most over a window; None: none."""
+    if window_ns is None:
+        return None
+    names = _within(host, window_ns)["foreign_program"].dropna()
+    return None if names.empty else str(names.mode().iloc[0])
+
+
+def _within(host: pd.DataFrame, window_ns: tuple[int, int]) -> pd.DataFrame:
     start, end = window_ns
-    inside = (host["t_ns"] >= start) & (host["t_ns"] <= end + NS_PER_S)
-    return host[inside].mean()
+    return host[(host["t_ns"] >= start) & (host["t_ns"] <= end + NS_PER_S)]
 
 
 def tiers_of(arm: str, rows: pd.DataFrame) -> pd.Series[str]:

@@ -49,6 +49,7 @@ ARM_LOOKS: dict[str, Look] = {
     Arm.LOCAL_ONLY: Look(LOCAL, (0, (6, 2)), "s"),
     Arm.REMOTE_ONLY: Look(REMOTE, (0, (6, 2, 1, 2)), "^"),
     Arm.TARGET: Look(INK, "-", "o"),
+    Arm.AGAINST: Look(LOCAL, (0, (6, 2)), "s"),
 }
 OTHER_ARM = Look(OTHER, (0, (1, 1.5)), "D")
 
@@ -59,15 +60,24 @@ TIER_LOOKS: dict[str, Look] = {
 }
 OTHER_TIER = Look(MUTED, "-", ".")
 
-PART_FILLS: dict[str, tuple[str, str]] = {
-    "router": ("#8c959f", ""),
-    "fallback": ("#c2453d", "xx"),
+PHASE_FILLS: dict[str, tuple[str, str]] = {
+    "late": ("#d8dee4", "//"),
+    "arrive": ("#57606a", ""),
+    "decide": ("#8c959f", ""),
+    "lost": ("#c2453d", "xx"),
     "queue": ("#e3b23c", "////"),
+    "connect": ("#b7c0c9", "..."),
+    "engine_queue": ("#f0d58a", "---"),
     "load": ("#a77bca", "++"),
-    "prefill": ("#2a7fc0", ""),
-    "rest": ("#a9cbe8", "\\\\\\"),
+    "prefill": (LOCAL, ""),
+    "wait": ("#a9cbe8", "\\\\\\"),
+    "hold": (CACHE, ""),
+    "deliver": ("#1b1f24", ""),
 }
-"""Colour and hatch of each part of a first token's time."""
+"""Colour and hatch of each phase of a first token's time."""
+
+REMOTE_FILLS: dict[str, tuple[str, str]] = {"connect": ("#f3c499", "..."), "wait": (REMOTE, "")}
+"""Of the phases that are all a cloud lets see of itself."""
 
 SETTINGS: dict[str, Any] = {
     "font.family": "DejaVu Sans",

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from firsttoken.core.words import Tier
 from reports import text
+from reports.answers import LEVEL_COLUMNS, level_rows
 from reports.build import Report
 from reports.tables import CellStatistics
 
@@ -33,6 +34,35 @@ def shares(cell: CellStatistics) -> str:
     if not any(by_tier):
         return text.MISSING
     return "/".join(f"{(item.share if item else 0.0) * 100:.0f}" for item in by_tier)
+
+
+def join_words(report: Report) -> str:
+    """Return how many requests were joined with the router's records, and how well their clocks
+    agree, in one sentence; empty where no router of ours had any."""
+    check = report.details.waterfall.check
+    if not check.routed:
+        return ""
+    joined = (
+        f"joined {check.joined} of {check.routed} requests with the router's records "
+        f"({text.quantity(check.joined_share, 'share')})"
+    )
+    if not check.residual_within.n:
+        return joined
+    return (
+        f"{joined}; phases sum to TTFT within {check.budget_ms:g} ms for "
+        f"{text.quantity(check.sum_within.value, 'share')}; outside the router p50 "
+        f"{text.quantity(check.residual_p50_ms, 'ms')}, "
+        f"p99 {text.quantity(check.residual_p99_ms, 'ms')}"
+    )
+
+
+def goodput_words(report: Report) -> str:
+    """Return the goodput of each arm at the largest step, in one line; empty without requests."""
+    found = [item for item in report.details.goodput if item.step_users == report.judged_step]
+    if not found:
+        return ""
+    shown = ", ".join(f"{item.arm} {text.quantity(item.share.value, 'share')}" for item in found)
+    return f"goodput at {text.users(report.judged_step)} (first token in time, no error): {shown}"
 
 
 def cell_row(cell: CellStatistics) -> list[str]:
@@ -72,12 +102,18 @@ def _wrapped(line: str) -> list[str]:
 def table(report: Report) -> str:
     """Return the table of every arm and step, what a reader must know, and the verdict last."""
     measured = [cell for cell in report.cells if cell.n]
-    lines = _aligned([COLUMNS, *(cell_row(cell) for cell in measured)])
-    lines.append("ms; TTFS, TPOT and E2E are medians of successful requests; shares in percent")
+    found = report.answers.capacity
+    if found is None:
+        lines = _aligned([COLUMNS, *(cell_row(cell) for cell in measured)])
+        lines.append("ms; TTFS, TPOT and E2E are medians of successful requests; shares in percent")
+    else:
+        lines = _aligned([LEVEL_COLUMNS, *level_rows(found)])
     if any(cell.emulated for cell in measured):
         lines.append(
             "* emulated cloud: remote times are drawn at random, not those of a real provider"
         )
+    for line in (goodput_words(report), join_words(report)):
+        lines += _wrapped(line)
     for note in (*report.data.manifest.notes, *report.gaps):
         lines += _wrapped(f"note: {note}")
     for item in report.calibration:
@@ -88,6 +124,6 @@ def table(report: Report) -> str:
             f"p99 {item.error_p99_ms:.2f} ms, {mark} the budget of {budget}"
         )
     lines.append("")
-    for reason in report.reasons:
-        lines += _wrapped(reason)
+    for line in (*report.answers.lines, *report.reasons):
+        lines += _wrapped(line)
     return "\n".join(lines)

@@ -9,7 +9,7 @@ The rules:
   fast failure must not read as a fast first token.
 * What was measured with an instrument out of its budget is UNTRUSTED, whatever the figures say.
 * A run that did not come to its end cannot PASS: what was under way when it was cut, the slowest
-  first of all, is not in the records.
+  first of all, is not in the records. Nor can a step that lost one of several load generators.
 * The run's verdict is the worst of its judged checks.
 
 Everything is rounded before it is judged (0.1 ms, 0.01 %), so that what a reader sees is what was
@@ -115,7 +115,7 @@ def _doubt(item: Check, minimum: int) -> str:
         return f"too few requests, {minimum} needed"
     if compare(item, minimum) is Verdict.INCONCLUSIVE:
         return "the interval straddles the target: more requests needed"
-    return "the run was cut short"
+    return "the run was cut short, a load generator was lost, or the load never came to rest"
 
 
 def compare(item: Check, minimum: int) -> Verdict:
@@ -167,9 +167,11 @@ def check(
 
 
 def judged_arm(arms: Sequence[str]) -> str | None:
-    """Return the arm that is judged: ``hybrid``, or the only one; None where neither is there."""
-    if Arm.HYBRID in arms:
-        return Arm.HYBRID
+    """Return the arm that is judged: ``hybrid``, or ``target``, or the only one; None where none
+    of these is there."""
+    for arm in (Arm.HYBRID, Arm.TARGET):
+        if arm in arms:
+            return arm
     return arms[0] if len(arms) == 1 else None
 
 
@@ -229,7 +231,7 @@ def settle(checks: Sequence[Check], faults: Sequence[str], *, finished: bool) ->
     Args:
         checks: as :func:`check` made them.
         faults: why the instrument cannot be trusted; any makes every check UNTRUSTED.
-        finished: whether the run came to its planned end; if not, PASS becomes INCONCLUSIVE.
+        finished: whether the planned load came to its end; if not, PASS becomes INCONCLUSIVE.
     """
 
     def allowed(verdict: Verdict) -> Verdict:

@@ -6,15 +6,16 @@ import json
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from firsttoken.core.errors import UserError
-from firsttoken.core.words import Verdict
+from firsttoken.core.words import Verdict, worst
 from reports import figures, render, terminal, text
-from reports.attribution import PARTS
+from reports.answers import HEADLINES, level_rows
 from reports.build import Report
+from reports.phases import PHASES
 from reports.verdict import KINDS, MAX_STEAL_SHARE, MAX_THROTTLED_SHARE, Check, sentence
 
 VERDICT_WORDS: dict[Verdict, str] = {
@@ -76,10 +77,12 @@ def _environment() -> Environment:
     environment.globals.update(
         symbol=text.SYMBOL,
         shares=terminal.shares,
+        join_words=terminal.join_words,
         users=text.users,
         kinds=KINDS,
-        parts=PARTS,
-        verdict_words=VERDICT_WORDS,
+        phases=PHASES,
+        headline=headline,
+        level_rows=level_rows,
         max_steal=text.quantity(MAX_STEAL_SHARE, "share", short=True),
         max_throttled=text.quantity(MAX_THROTTLED_SHARE, "share", short=True),
     )
@@ -103,42 +106,77 @@ def markdown(report: Report) -> str:
 
 
 def junit(report: Report) -> str:
-    """Return a JUnit test suite in which every judged check is a test case.
+    """Return a JUnit test suite in which every judged check, or capacity sought, is a test case.
 
     FAIL is a failure; INCONCLUSIVE and UNTRUSTED are errors, since they show nothing.
     """
-    judged = [check for check in report.checks if check.judged]
+    cases = _cases(report)
     bad = {
         Verdict.FAIL: "failure",
         Verdict.INCONCLUSIVE: "error",
         Verdict.UNTRUSTED: "error",
     }
-    kinds = [bad.get(check.verdict, "") for check in judged]
-    # A run in which nothing is judged shows nothing: one error, never an empty and so green suite.
+    kinds = [bad.get(case.verdict, "") for case in cases]
     counts = {
-        "tests": str(max(len(judged), 1)),
+        "tests": str(len(cases)),
         "failures": str(kinds.count("failure")),
-        "errors": str(kinds.count("error") if judged else 1),
+        "errors": str(kinds.count("error")),
         "skipped": "0",
     }
     suites = ET.Element("testsuites", counts)
     suite = ET.SubElement(
         suites, "testsuite", {"name": f"firsttoken {report.data.manifest.scenario}", **counts}
     )
-    for check, kind in zip(judged, kinds, strict=True):
-        name = f"{check.name} {check.where}"
-        case = ET.SubElement(suite, "testcase", {"classname": "firsttoken.report", "name": name})
+    for case, kind in zip(cases, kinds, strict=True):
+        named = {"classname": "firsttoken.report", "name": case.name}
+        element = ET.SubElement(suite, "testcase", named)
         if kind:
-            reason = f"{check.verdict}: {sentence(check, report.minimums[check.name])}"
-            found = ET.SubElement(case, kind, {"message": reason, "type": check.verdict})
+            found = ET.SubElement(element, kind, {"message": case.reason, "type": case.verdict})
             found.text = "\n".join(report.reasons)
-    if not judged:
-        case = ET.SubElement(
-            suite, "testcase", {"classname": "firsttoken.report", "name": "verdict"}
-        )
-        ET.SubElement(case, "error", {"message": report.reasons[-1], "type": report.verdict})
     ET.indent(suites)
     return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+class _Case(NamedTuple):
+    """A test case of the suite."""
+
+    name: str
+    verdict: Verdict
+    reason: str
+
+
+def _cases(report: Report) -> list[_Case]:
+    """Return the test cases; never none, for an empty suite would read as a green one."""
+    cases = [
+        _Case(
+            f"{check.name} {check.where}",
+            check.verdict,
+            f"{check.verdict}: {sentence(check, report.minimums[check.name])}",
+        )
+        for check in report.checks
+        if check.judged
+    ]
+    found = report.answers.capacity
+    if found is not None:
+        # A clock that cannot be trusted leaves none of them standing.
+        cases = [
+            _Case(
+                f"capacity {item.arm}",
+                worst([item.verdict, report.verdict]),
+                f"{item.verdict}: {found.sentence(item)}",
+            )
+            for item in found.arms
+        ]
+    if cases:
+        return cases
+    doubt = worst([report.verdict, Verdict.INCONCLUSIVE])
+    return [_Case("verdict", doubt, report.reasons[-1])]
+
+
+def headline(report: Report) -> str:
+    """Return the verdict in a sentence."""
+    words = VERDICT_WORDS if report.answers.capacity is None else HEADLINES
+    return words[report.verdict]
 
 
 def _draw_all(report: Report, folder: Path) -> list[Drawn]:

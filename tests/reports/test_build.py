@@ -232,35 +232,6 @@ def test_short_replies_are_checked_but_not_judged(tmp_path: Path) -> None:
     assert [(c.verdict, c.judged, c.value) for c in checks] == [(Verdict.PASS, False, 350.0)]
 
 
-def test_attribution_adds_up(tmp_path: Path) -> None:
-    blocks = [
-        Block("hybrid", 20, [200.0] * 100, tier="local"),
-        Block("remote_only", 20, [2_000.0] * 100),
-    ]
-    report = reported(tmp_path, blocks)
-    (found,) = report.attributions
-    assert (found.arm, found.step_users, found.tier, found.n) == ("hybrid", 20, "local", 100)
-    assert found.ttft_mean_ms == 200.0
-    assert found.parts_ms == {
-        "router": 1.0,
-        # Three of a hundred lost 20 ms in an attempt before.
-        "fallback": 0.6,
-        "queue": 3.0,
-        "load": 0.0,
-        "prefill": 50.0,
-        "rest": 145.4,
-    }
-
-
-def test_attempts_of_another_clock_are_not_split(tmp_path: Path) -> None:
-    run_dir = runs.write(tmp_path, [hybrid(200)])
-    table = pq.read_table(run_dir / "attempts.parquet")
-    at = table.schema.get_field_index("started_ns")
-    shifted = pa.compute.add(table.column("started_ns"), 10**12)
-    pq.write_table(table.set_column(at, "started_ns", shifted), run_dir / "attempts.parquet")
-    assert build.report(run_dir, SLO).attributions == ()
-
-
 SPOIL: dict[str, Callable[[Path], object]] = {
     "no run.json": lambda d: (d / "run.json").unlink(),
     "run.json cut": lambda d: (d / "run.json").write_text('{"schema_version": 1, "arms"'),

@@ -104,7 +104,7 @@ def test_calibration_that_vouches() -> None:
         ([replace(CALIBRATED, requests=0, error_p99_ms=0.0)], 20, "holds no request"),
         ([replace(CALIBRATED, users=300)], 250, "no budget"),
         # The stored budget does not count: it could be anything.
-        ([replace(CALIBRATED, error_p99_ms=7.0, budget_p99_ms=99.0)], 20, "budget 5 ms"),
+        ([replace(CALIBRATED, error_p99_ms=7.0, budget_p99_ms=99.0)], 20, "budget 3 ms"),
     ],
 )
 def test_calibration_that_does_not_vouch(calibrations, users: int, words: str) -> None:  # type: ignore[no-untyped-def]
