@@ -14,10 +14,14 @@ from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
 from firsttoken.wire.events import Timings, Usage
 from router.backends.faults import Fault
+from router.conversations import Conversations, Identifier, Key
 from router.ledger import Ledger
+from router.load_test import Announced
 from router.meters import Meters
 from router.policy.plan import Plan
 from router.policy.signals import Signals
+from router.ratings import Ratings
+from router.share import LocalShare
 
 KEPT_ATTEMPTS = 20_000
 KEPT_DECISIONS = 5_000
@@ -48,6 +52,8 @@ class AttemptRecord:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     predict_ms: float | None = None
+    engine_queue_ms: float | None = None
+    """Wait in the engine's own queue, where it tells; ``queue_ms`` is the wait in the router's."""
     hedged: bool = False
     committed: bool = False
 
@@ -105,17 +111,55 @@ class DecisionRecord:
 
 
 class Books:
-    """Where accounts are entered: metrics and the two ledgers."""
+    """Where accounts are entered: metrics, the two ledgers, and who talked.
 
-    def __init__(self, meters: Meters, now_ns: NowNs) -> None:
+    ``idle_s`` is after how many quiet seconds a conversation has ended.
+    """
+
+    def __init__(self, meters: Meters, now_ns: NowNs, idle_s: float = 120.0) -> None:
         self.meters = meters
         self.now_ns = now_ns
+        self.identifier = Identifier()
+        self.conversations = Conversations(
+            idle_s,
+            meters.conversations_started.inc,
+            lambda end: meters.conversations_ended(end).inc(),
+        )
+        self.ratings = Ratings()
+        self.load_test = Announced()
+        self._share = LocalShare()
         self.attempts: Ledger[AttemptRecord] = Ledger(KEPT_ATTEMPTS)
         self.decisions: Ledger[DecisionRecord] = Ledger(KEPT_DECISIONS)
 
-    def open(self, request_id: str, model: str, *, stream: bool) -> Account:
+    def open(
+        self, request_id: str, model: str, *, stream: bool, conversation: Key | None = None
+    ) -> Account:
         """Open the account of a request that was accepted now."""
-        return Account(self, request_id, model, stream=stream)
+        account = Account(self, request_id, model, stream=stream)
+        if conversation is not None and self.conversations.begin(
+            conversation, account.accepted_ns / NS_PER_S
+        ):
+            account.conversation = conversation
+        return account
+
+    def settle(self) -> None:
+        """Bring the metrics up to date that change by the passing of time alone."""
+        now_s = self.now_s()
+        self.conversations.expire(now_s)
+        self.meters.local_share(self._share.ratio(now_s))
+        self.meters.load_test(self.load_test.running(now_s))
+
+    def now_s(self) -> float:
+        """Return the time in seconds."""
+        return self.now_ns() / NS_PER_S
+
+    def ended(self, account: Account, tier: Tier, outcome: Outcome, ended_ns: int) -> None:
+        """Note the end of a request whose account is closed."""
+        ended_s = ended_ns / NS_PER_S
+        self._share.count(tier, ended_s)
+        if account.conversation is not None:
+            self.conversations.end(account.conversation, outcome, ended_s)
+        self.decisions.add(account.decision)
 
 
 class Account:
@@ -134,6 +178,8 @@ class Account:
         self._ending: tuple[Outcome, ErrorType | None] | None = None
         self.accepted_ns = books.now_ns()
         self.first_started_ns: int | None = None
+        self.conversation: Key | None = None
+        """The one it belongs to, where that is told of its end."""
         self.decision = DecisionRecord(
             request_id, time.time(), self.accepted_ns, self._meters.model_label(model), stream
         )
@@ -158,7 +204,7 @@ class Account:
         tier, name, model = self._served()
         self._meters.requests(tier, name, model, outcome).inc()
         self._meters.duration(tier, outcome).observe((ended_ns - self.accepted_ns) / NS_PER_S)
-        self._books.decisions.add(decision)
+        self._books.ended(self, tier, outcome, ended_ns)
 
     def now_ns(self) -> int:
         """Return the time on the clock of the account's stamps."""
@@ -249,7 +295,7 @@ class Account:
         """
         if timings is not None:
             record.load_ms, record.prompt_ms = timings.load_ms, timings.prompt_ms
-            record.predict_ms = timings.predict_ms
+            record.predict_ms, record.engine_queue_ms = timings.predict_ms, timings.queue_ms
         backend = self._served_by
         if usage is None or backend is None:
             return

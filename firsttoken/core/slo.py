@@ -79,6 +79,7 @@ class GuideTable(Section):
 
 def _default_budgets() -> tuple[CalibrationBudget, ...]:
     return (
+        CalibrationBudget(up_to_users=20, p99_ms=3),
         CalibrationBudget(up_to_users=100, p99_ms=5),
         CalibrationBudget(up_to_users=200, p99_ms=15),
     )

@@ -10,10 +10,6 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import pandas as pd
 
 from firsttoken.core import settings as settings_room
 from firsttoken.core.records import ArmTarget, read_table
@@ -22,18 +18,13 @@ from firsttoken.core.words import Outcome, Phase, Tier
 from firsttoken.trials import run_folder, servers
 from firsttoken.trials.measure import ArmPlan, Measurement, measure
 from firsttoken.trials.progress import Progress
-from reports.load import delays_ms
+from reports.comparison import compare, rounds_of
 
 CACHED, UNCACHED, BARE, GUIDE = "router_cached", "router", "engine_24_slots", "engine_4_slots"
 """The arms."""
 
 _SLOTS = {CACHED: 24, UNCACHED: 24, BARE: 24, GUIDE: 4}
 """Of the engine behind each arm."""
-
-_DRAWS = 2_000
-
-Delays = np.ndarray[Any, np.dtype[np.float64]]
-"""Milliseconds to the first token, one a request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,14 +115,12 @@ def rows(run_dir: Path) -> list[tuple[str, ...]]:
     engine with as many slots, the share of the tiers. A request that failed is infinitely late."""
     requests = read_table(run_dir, "requests").to_pandas()
     steady = requests[requests["phase"] == Phase.STEADY]
-    delays = {arm: _finite(group) for arm, group in steady.groupby("arm")}
     found: list[tuple[str, ...]] = []
-    for arm in (CACHED, UNCACHED, BARE, GUIDE):
+    for arm in _SLOTS:
         group = steady[steady["arm"] == arm]
         errors = int((group["outcome"] != Outcome.SUCCESS).sum())
-        p50, p95 = (float(np.quantile(delays[arm], share)) for share in (0.5, 0.95))
-        low, high = _ratio(delays[arm], delays[BARE])
-        ratio = p95 / float(np.quantile(delays[BARE], 0.95))
+        rounds = rounds_of(steady, arm, BARE, len(_SLOTS), 0.0)
+        p50, p95 = compare(arm, BARE, rounds)
         shares = group["tier"].value_counts(normalize=True)
         own = (
             "-"
@@ -145,28 +134,10 @@ def rows(run_dir: Path) -> list[tuple[str, ...]]:
                 arm,
                 str(len(group)),
                 str(errors),
-                f"{p50:.0f}",
-                f"{p95:.0f}",
-                f"{ratio:.2f} [{low:.2f}, {high:.2f}]",
+                f"{p50.arm_ms:.0f}",
+                f"{p95.arm_ms:.0f}",
+                f"{p95.ratio:.2f} [{p95.ratio_low:.2f}, {p95.ratio_high:.2f}]",
                 own,
             )
         )
     return found
-
-
-def _finite(group: pd.DataFrame) -> Delays:
-    """Return the delays; what never came counts as an hour, so that quantiles stay numbers."""
-    found: Delays = np.minimum(delays_ms(group, 0.0), 3.6e6)
-    return found[~np.isnan(found)]
-
-
-def _ratio(ours: Delays, theirs: Delays) -> tuple[float, float]:
-    """Return the 95 % interval of the ratio of the two p95, by bootstrap of single requests."""
-    random = np.random.default_rng(0)
-    ratios = [
-        np.quantile(random.choice(ours, len(ours)), 0.95)
-        / np.quantile(random.choice(theirs, len(theirs)), 0.95)
-        for _ in range(_DRAWS)
-    ]
-    low, high = np.quantile(ratios, (0.025, 0.975))
-    return float(low), float(high)

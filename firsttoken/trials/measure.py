@@ -5,11 +5,9 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
-import queue
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,19 +16,28 @@ from typing import Any, Self
 
 import loadtests
 from firsttoken.core import host
-from firsttoken.core.child import Child
 from firsttoken.core.clock import WallAnchor
 from firsttoken.core.errors import UserError
-from firsttoken.core.records import ArmTarget, BlockResult, Manifest, consolidate
+from firsttoken.core.records import ArmTarget, BlockResult, Manifest, WorkerResult, consolidate
 from firsttoken.core.slo import Slo
 from firsttoken.trials.calibrate import calibrate
+from firsttoken.trials.generators import ONE, Generators, LoadProcesses
 from firsttoken.trials.host_sampler import HostSampler, PidsOf
 from firsttoken.trials.ledgers import LEDGERS, LedgerCollector, LedgerUnreadableError
+from firsttoken.trials.pinning import Pinning, check_servers
 from firsttoken.trials.progress import Progress
+from firsttoken.trials.serving import Servers
 
 CALIBRATION_SECONDS = 4.0
 _VERSIONS_OF = ("firsttoken", "locust", "xllamacpp", "httptools", "pyarrow")
-SCENARIOS = {"steps": "Steps"}
+SCENARIOS = {
+    "steps": "Steps",
+    "open_loop": "OpenLoop",
+    "sessions": "Sessions",
+    "burst": "Burst",
+    "replay": "Replay",
+    "soak": "Soak",
+}
 """Scenario (a file of ``loadtests/``) -> its class."""
 
 
@@ -66,6 +73,9 @@ class Measurement:
     calibrate: bool = True
     options: Mapping[str, Any] = field(default_factory=dict)
     """Further keys of the load child's plan, such as those of its scenario."""
+    generators: Generators = ONE
+    pinning: Pinning | None = None
+    """Cores that load generator and servers are kept to."""
 
 
 def _git_sha() -> str | None:
@@ -98,6 +108,7 @@ def _manifest(measurement: Measurement) -> Manifest:
         versions={name: importlib.metadata.version(name) for name in _VERSIONS_OF},
         git_sha=_git_sha(),
         settings_hash=measurement.settings_hash,
+        affinity={} if measurement.pinning is None else measurement.pinning.as_lists(),
     )
 
 
@@ -139,23 +150,18 @@ def _write_plan(measurement: Measurement, run_dir: Path, *, first_block: int) ->
     return path
 
 
-def _lines_or_ticks(child: Child, tick_s: float) -> Iterator[str | None]:
-    """Yield the child's lines as they come, and None at least every ``tick_s`` seconds."""
-    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    ended = threading.Event()
-
-    def read() -> None:
-        for line in child.lines():
-            lines.put(line)
-        ended.set()
-        lines.put(None)
-
-    threading.Thread(target=read, name="load-lines", daemon=True).start()
-    while not (ended.is_set() and lines.empty()):
-        try:
-            yield lines.get(timeout=tick_s)
-        except queue.Empty:
-            yield None
+def _added(before: Sequence[WorkerResult], now: Sequence[WorkerResult]) -> list[WorkerResult]:
+    """Return the load generators of a run with those of its last load, by their names."""
+    found = {item.name: item for item in before}
+    for item in now:
+        known = found.get(item.name, replace(item, rows=0))
+        found[item.name] = replace(
+            item,
+            users=max(known.users, item.users),
+            rows=known.rows + item.rows,
+            lost_ns=item.lost_ns if known.lost_ns is None else known.lost_ns,
+        )
+    return list(found.values())
 
 
 class Run:
@@ -187,6 +193,7 @@ class Run:
         self._notes = notes
         self._manifest = _manifest(first)
         self._stack = ExitStack()
+        self._load: LoadProcesses | None = None
 
     def __enter__(self) -> Self:
         self._manifest.write(self.run_dir)
@@ -224,34 +231,60 @@ class Run:
         Raises:
             UserError: the load child failed.
         """
-        scenario_file = Path(loadtests.__file__).with_name(f"{measurement.scenario}.py")
         plan = _write_plan(measurement, self.run_dir, first_block=len(self._manifest.blocks))
-        argv = [sys.executable, "-m", "locust", "-f", str(scenario_file)]
-        argv += [SCENARIOS[measurement.scenario], "--headless", "--run-plan", str(plan)]
-        log = self.run_dir / "load.log"
+        file = Path(loadtests.__file__).with_name(f"{measurement.scenario}.py")
+        keys = [arm.api_key_env for arm in measurement.arms if arm.api_key_env]
         blocks: list[BlockResult] = []
-        with Child.start(argv, log=log, ready_timeout_s=None) as load:
-            self._generators.append(load.pid)
+        with LoadProcesses(
+            (file, SCENARIOS[measurement.scenario]),
+            plan,
+            self.run_dir / "load.log",
+            measurement.generators,
+            sorted(set(keys)),
+        ) as load:
+            self._load = load
+            load.keep_to(None if measurement.pinning is None else measurement.pinning.generator)
+            before = self._manifest.workers
             try:
-                for line in _lines_or_ticks(load, tick_s=1.0):
-                    if line is None:
+                for event in load.events(tick_s=1.0):
+                    if event is None:
                         self._sampler.sample()
                         self._collect()
-                        continue
-                    event = json.loads(line)
-                    if event.pop("event", None) == "block":
-                        blocks.append(BlockResult(**event))
-                        self._progress.block(blocks[-1])
+                    elif event["event"] == "block":
+                        blocks.append(self._take_block(event))
+                    elif event["event"] == "workers":
+                        self._take_workers(before, event["workers"])
+                    elif event["event"] == "call":
+                        self._progress.say(
+                            f"waiting for workers; start each with: {event['command']}"
+                        )
             finally:
-                self._generators.remove(load.pid)
-                self._change(blocks=[*self._manifest.blocks, *blocks])
-            code = load.wait(30)
+                self._load = None
+            load.wait(30)
             self._collect()
-            if code != 0:
-                raise UserError(
-                    f"the load child ended with code {code}: {load.last_error_line()} (log: {log})"
-                )
         return blocks
+
+    def _take_block(self, event: dict[str, Any]) -> BlockResult:
+        """Note one block, with what each load generator says of it where there are several."""
+        shares = [BlockResult(**item) for item in event.pop("workers", [])]
+        event.pop("event")
+        block = BlockResult(**event)
+        self._change(
+            blocks=[*self._manifest.blocks, block], shares=[*self._manifest.shares, *shares]
+        )
+        self._progress.block(block)
+        return block
+
+    def _take_workers(self, before: Sequence[WorkerResult], told: list[dict[str, Any]]) -> None:
+        now = [WorkerResult(**item) for item in told]
+        lost = {item.name for item in self._manifest.workers if item.lost_ns is not None}
+        for item in now:
+            if item.lost_ns is not None and item.name not in lost:
+                self._progress.say(
+                    f"  {item.name} on {item.host} was lost; the run goes on without its "
+                    f"{item.users} talkers"
+                )
+        self._change(workers=_added(before, now))
 
     def _watch(self) -> None:
         """Begin to sample the host and to collect what our routers tell."""
@@ -261,9 +294,19 @@ class Run:
             for number, url in enumerate(urls)
             for table in LEDGERS
         ]
-        self._generators: list[int] = []
-        pids = {**self._pids, "generator": lambda: list(self._generators)}
-        self._sampler = HostSampler(self.run_dir, pids)
+        pids = {**self._pids, "generator": lambda: self._load.pids if self._load else []}
+        if self._pids:
+            # Whoever started the servers names them.
+            self._sampler = HostSampler(self.run_dir, pids)
+        else:
+            servers = Servers(arm.target.url for arm in self._first.arms)
+            if self._first.pinning is not None:
+                check_servers(servers.pids(), self._first.pinning)
+            self._sampler = HostSampler(
+                self.run_dir,
+                {**pids, "engine": servers.pids},
+                servers_known=lambda: servers.complete,
+            )
         self._stack.callback(self._sampler.close)
 
     def _collect(self) -> None:
@@ -276,14 +319,23 @@ class Run:
     def _calibrate(self, when: str) -> None:
         if not self._first.calibrate:
             return
-        users = max(self._first.steps)
+        # A search goes beyond the load that it began with.
+        users = max([*self._first.steps, *(block.step_users for block in self._manifest.blocks)])
         with self._progress.doing(f"calibrating the clock at {users} talkers, {when} the run"):
-            found = calibrate(users, CALIBRATION_SECONDS, self._slo, when)
+            found = calibrate(
+                users, CALIBRATION_SECONDS, self._slo, when, pinning=self._first.pinning
+            )
         self._progress.say(
             f"  clock error {when}: p50 {found.error_p50_ms:.2f} ms, p99 "
             f"{found.error_p99_ms:.2f} ms (budget {found.budget_p99_ms:g} ms), n {found.requests}"
         )
         self._change(calibration=[*self._manifest.calibration, found])
+        if self._first.generators.total:
+            self._note(
+                f"the clock was calibrated with all {users} talkers in one process on this "
+                f"machine, harder than for each of the {self._first.generators.total} load "
+                "generators; generators on other machines were not calibrated"
+            )
 
     def _change(self, **changes: Any) -> None:
         self._manifest = replace(self._manifest, **changes)

@@ -34,12 +34,22 @@ class Progress:
 
     def block(self, block: BlockResult) -> None:
         """Print the result of one finished block."""
-        p50, p95 = (
-            "         -" if value is None else f"{value:7.0f} ms"
-            for value in (block.ttft_p50_ms, block.ttft_p95_ms)
-        )
-        self.say(
-            f"  {block.arm:<11} {block.step_users:>3} talkers   "
-            f"TTFT of successes p50 {p50}   p95 {p95}   n {block.requests:>4}   "
-            f"errors {block.errors}"
-        )
+        self.say(block_line(block))
+
+
+def block_line(block: BlockResult) -> str:
+    """Return one line on a finished block; of planned starts also what became of them."""
+    p50, p95 = (
+        "         -" if value is None else f"{value:7.0f} ms"
+        for value in (block.ttft_p50_ms, block.ttft_p95_ms)
+    )
+    load = f"{block.step_users:>3} talkers"
+    if block.planned_rate is not None:
+        load = f"{block.planned_rate:g}/s by {load.strip()}"
+    line = (
+        f"  {block.arm:<11} {load}   TTFT of successes p50 {p50}   p95 {p95}   "
+        f"n {block.requests:>4}   errors {block.errors}"
+    )
+    if block.scheduled is None:
+        return line
+    return f"{line}   scheduled {block.scheduled}, late {block.late}, dropped {block.dropped}"

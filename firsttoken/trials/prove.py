@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,9 +24,12 @@ from firsttoken.core.records import read_table
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import ExitCode, Phase
 from firsttoken.trials.calibrate import calibrate
+from firsttoken.trials.capacity_proof import CapacityProof, capacity_proof
+from firsttoken.trials.capacity_proof import rows as capacity_rows
 from firsttoken.trials.demo import QUICK, Demo, demo
 from firsttoken.trials.evidence import markdown_table, write_page
 from firsttoken.trials.first_token import FirstToken, first_token, rows
+from firsttoken.trials.loads_proof import Overload, Talking, by_quarter, overload, talking
 from firsttoken.trials.progress import Progress
 from reports import build, terminal, write
 from reports.load import delays_ms
@@ -36,6 +40,8 @@ COMMAND = "python -m firsttoken.trials.prove"
 CLOCK_USERS = (20, 100, 200)
 CLOCK_REPEATS = 3
 CLOCK_SECONDS = 10.0
+FULL_SPEED_TOKENS = 400
+"""Tokens of a reply that takes 8 s, against which 0.3 s for the first token hardly count."""
 LONG_STEP_SECONDS = 90.0
 SOAK_SECONDS = 900.0
 
@@ -56,18 +62,27 @@ def prove_clock(slo: Slo, progress: Progress) -> Path:
                     f"{found.error_p99_ms:.2f}",
                     f"{found.error_max_ms:.2f}",
                     f"{found.budget_p99_ms:g}",
+                    *(f"{lag or 0.0:.2f}" for lag in (found.lag_p50_ms, found.lag_p99_ms)),
                     f"{found.cpu_us_per_token:.0f}",
+                    f"{found.generator_cpu or 0.0:.1%}",
                 )
             )
+    with progress.doing(f"clock: {CLOCK_USERS[0]} talkers at full speed"):
+        full = calibrate(CLOCK_USERS[0], CLOCK_SECONDS, slo, "before", max_tokens=FULL_SPEED_TOKENS)
     header = ("talkers", "repeat", "requests", "p50 ms", "p99 ms", "max ms", "budget p99 ms")
+    lags = ("lag p50 ms", "lag p99 ms")
     return write_page(
         EVIDENCE,
         "clock",
         "How far off the generator's clock is",
         f"{COMMAND} clock",
         "Error of TTFT per request: the client's figure minus that of the truth server, which "
-        "stamps each first token as it writes it.\n\n"
-        + markdown_table((*header, "CPU us a token"), found_rows),
+        "stamps each first token as it writes it; lag is the part of it on the way back.\n\n"
+        + markdown_table((*header, *lags, "CPU us a token", "of a core"), found_rows)
+        + f"\n\nWith replies of {FULL_SPEED_TOKENS} tokens, one every 20 ms, {CLOCK_USERS[0]} "
+        "talkers hear close to 50 tokens a second each. The generator then used "
+        f"{full.generator_cpu or 0.0:.1%} of a core, {full.cpu_us_per_token:.0f} us a token; error "
+        f"p99 {full.error_p99_ms:.2f} ms over {full.requests} requests.",
     )
 
 
@@ -150,10 +165,92 @@ def prove_first_token(slo: Slo, progress: Progress) -> Path:
     )
 
 
+def prove_capacity(slo: Slo, progress: Progress) -> Path:
+    """How many talking devices the router carries, and the bare engine."""
+    run_dir, found = capacity_proof(CapacityProof(), slo, progress)
+    report = build.report(run_dir, slo)
+    write.write_all(report, run_dir)
+    header = ("target", "holds", "too many", "about", "requests", "limited by")
+    answers = "\n".join(f"- {line}" for line in (*report.answers.lines, *report.reasons))
+    return write_page(
+        EVIDENCE,
+        "capacity",
+        "How many devices this machine carries: router and bare engine",
+        f"{COMMAND} capacity",
+        f"Talking devices that hold TTFT p95 at most {found.target_ms:g} ms with fewer than "
+        f"{found.error_target:.0%} errors, one run, the targets in turn. local_only is the bare "
+        "engine with the guide's 4 slots, engine_24_slots the same with 24, hybrid the router "
+        "before 24 slots; its backup is an **emulated** cloud.\n\n"
+        f"{markdown_table(header, capacity_rows(found))}\n\n{answers}\n\n"
+        f"```text\n{terminal.table(report)}\n```",
+    )
+
+
+def prove_overload(slo: Slo, progress: Progress) -> Path:
+    """An open loop beyond the engine's capacity: who sees the queue?"""
+    plan = Overload()
+    run_dir, (closed, *opened) = overload(plan, slo, progress)
+    intro = (
+        f"{plan.slots} talkers in a closed loop reach "
+        f"{closed.requests / ((closed.stop_ns - closed.steady_ns) / NS_PER_S):.2f} replies a "
+        f"second from the bare engine with {plan.slots} slots. An open loop of {plan.factor:g} "
+        f"times as many starts, Poisson, for {plan.seconds:g} s, medians by quarter:"
+    )
+    parts = [intro]
+    for block in opened:
+        header = ("quarter", "starts", "TTFT ms", "TTFT_user ms")
+        parts.append(
+            f"**{block.step_users} talkers**: {block.scheduled} starts planned, {block.requests} "
+            f"delivered, {block.late} late, {block.dropped} dropped, {block.errors} errors.\n\n"
+            + markdown_table(header, by_quarter(run_dir, block))
+        )
+    return write_page(
+        EVIDENCE,
+        "overload",
+        "An open loop at 1.5 times the capacity",
+        f"{COMMAND} overload",
+        "\n\n".join(parts)
+        + "\n\nWith few talkers the queue stands in front of the client: TTFT does not see it, "
+        "TTFT_user (from the planned start) does.",
+    )
+
+
+def prove_sessions(slo: Slo, progress: Progress) -> Path:
+    """Twenty devices in conversation through the router: every request joined and split."""
+    plan = Talking()
+    run_dir = talking(plan, slo, progress)
+    report = build.report(run_dir, slo)
+    write.write_all(report, run_dir)
+    check = report.details.waterfall.check
+    figure = "sessions-waterfall.png"
+    EVIDENCE.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run_dir / "figures" / "waterfall.png", EVIDENCE / figure)
+    return write_page(
+        EVIDENCE,
+        "sessions",
+        "Twenty talking devices, three minutes, joined request by request",
+        f"{COMMAND} sessions",
+        f"{plan.devices} devices in conversation for {plan.seconds:g} s, router before "
+        f"{plan.slots} slots, backup an **emulated** cloud. Verdict: {report.verdict}.\n\n"
+        f"- joined with the router's records: {check.joined} of {check.routed}\n"
+        f"- split into phases: {check.split}; stamps out of order: {check.out_of_order}\n"
+        f"- phases sum to TTFT within {check.budget_ms:g} ms for "
+        f"{check.sum_within.value or 0:.2%} of {check.sum_within.n}\n"
+        f"- TTFT less what the router measured: p50 {check.residual_p50_ms or 0:.2f} ms, p99 "
+        f"{check.residual_p99_ms or 0:.2f} ms; within {check.budget_ms:g} ms for "
+        f"{check.residual_within.value or 0:.2%}\n\n"
+        f"![waterfall of single requests]({figure})\n\n"
+        f"```text\n{terminal.table(report)}\n```",
+    )
+
+
 PROOFS: dict[str, Callable[[Slo, Progress], Path]] = {
+    "capacity": prove_capacity,
     "clock": prove_clock,
     "first-token": prove_first_token,
     "steps": prove_steps,
+    "overload": prove_overload,
+    "sessions": prove_sessions,
     "soak": prove_soak,
 }
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import httpx
 
 from firsttoken.core.clock import monotonic_ns
 from firsttoken.core.errors import UserError
 from firsttoken.core.settings import endpoint, keys
-from firsttoken.core.words import EMULATED_HEADER
+from firsttoken.core.words import EMULATED_HEADER, TIER_HEADER
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import ChatRequest, Dialect
 from firsttoken.wire.events import Failure, is_token
@@ -34,6 +34,8 @@ class Target:
     dialect: str
     api_key_env: str | None = None
     emulated: bool = False
+    is_router: bool = False
+    """Whether it is our router, whose own records can be read."""
 
 
 def normalise_url(url: str, dialect: str) -> str:
@@ -87,8 +89,8 @@ def _first_model(http: httpx.Client, dialect: str, url: str) -> str:
 
 def _check_first_token(
     http: httpx.Client, dialect: Dialect, target: Target, key: str | None
-) -> bool:
-    """Ask for one streamed token; return whether the server said that it is an emulation."""
+) -> Target:
+    """Ask for one streamed token; return the target with what its headers say of it."""
     call = dialect.build_request(
         ChatRequest(
             model=target.model,
@@ -113,7 +115,12 @@ def _check_first_token(
                 if isinstance(event, Failure):
                     raise UserError(f"{target.url} failed inside the stream: {event.message}")
                 if is_token(event):
-                    return EMULATED_HEADER in reply.headers
+                    # What a router that wants keys keeps is not read without one.
+                    return replace(
+                        target,
+                        emulated=EMULATED_HEADER in reply.headers,
+                        is_router=TIER_HEADER in reply.headers and key is None,
+                    )
     raise UserError(
         f"{target.url}{call.path} streamed no token in the {dialect.name} dialect; see --dialect"
     )
@@ -136,11 +143,10 @@ def resolve(url: str, model: str | None, dialect: str, api_key_env: str | None) 
                 dialect=dialect,
                 api_key_env=api_key_env,
             )
-            emulated = _check_first_token(http, speaker, target, key)
+            return _check_first_token(http, speaker, target, key)
     except httpx.ConnectError as error:
         raise UserError(f"no server answers at {url}: {error}") from error
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         raise UserError(
             f"{url} did not answer as expected: {error or type(error).__name__}"
         ) from error
-    return Target(target.url, target.model, target.dialect, api_key_env, emulated)

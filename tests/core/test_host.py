@@ -42,7 +42,7 @@ def test_with_a_limit_mapped_files_do_not_count(tmp_path: Path) -> None:
             ),
         },
     )
-    assert host.memory(tmp_path) == host.Memory(GIB + 10, GIB, 2 * GIB)
+    assert host.memory(tmp_path) == host.Memory(GIB + 10, GIB - 1, 2 * GIB)
     assert host.memory_available(tmp_path) == GIB - 10
 
 
@@ -61,8 +61,36 @@ def test_ticks_pressure_and_throttling(tmp_path: Path) -> None:
             "sys/fs/cgroup/cpu.stat": "usage_usec 9\nthrottled_usec 1234\n",
         },
     )
-    assert host.cpu_ticks(tmp_path) == host.CpuTicks(total=100, idle=65, steal=4, throttled_us=1234)
+    assert host.cpu_ticks(tmp_path) == host.CpuTicks(
+        total=100, idle=65, steal=4, programs=30, throttled_us=1234
+    )
     assert host.cpu_pressure_some(tmp_path) == 0.125
+
+
+def test_pressure_by_who_stood_still(tmp_path: Path) -> None:
+    file = tmp_path / "memory.pressure"
+    file.write_text(
+        "some avg10=1.00 avg60=2.50 avg300=0.10 total=9\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n"
+    )
+    assert host.pressure(file) == {"some": 0.025, "full": 0.005}
+    assert host.pressure(tmp_path / "none") == {}
+
+
+def test_the_group_of_another_process(tmp_path: Path) -> None:
+    tree(
+        tmp_path,
+        {
+            "proc/7/cgroup": "9:memory:/old\n0::/engine\n",
+            "sys/fs/cgroup/engine/memory.max": "1000\n",
+            "sys/fs/cgroup/engine/memory.stat": "anon 100\nfile 500\n",
+            "sys/fs/cgroup/engine/cpu.max": "50000 100000\n",
+        },
+    )
+    group = host.cgroup_dir(tmp_path, 7)
+    assert host.group_memory(group) == host.Memory(100, 500, 1000)
+    assert host.cpu_quota(tmp_path, os.getpid()) == len(os.sched_getaffinity(0))
+    (group / "memory.max").write_text("max\n")
+    assert host.group_memory(group) is None
 
 
 def test_a_kernel_that_tells_nothing_gives_none(tmp_path: Path) -> None:

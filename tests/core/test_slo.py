@@ -23,7 +23,9 @@ def test_packaged_targets() -> None:
     assert (samples.p95, samples.p99, samples.availability) == (72, 368, 3000)
 
 
-@pytest.mark.parametrize(("users", "budget"), [(1, 5), (100, 5), (101, 15), (200, 15), (201, None)])
+@pytest.mark.parametrize(
+    ("users", "budget"), [(1, 3), (20, 3), (21, 5), (100, 5), (101, 15), (200, 15), (201, None)]
+)
 def test_calibration_budget_by_users(users: int, budget: float | None) -> None:
     assert slo.load().calibration_p99_ms(users) == budget
 
