@@ -4,17 +4,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench bench-router prove lock clean help
+.PHONY: setup demo test lint bench bench-client bench-router prove lock clean help
 
 help:
 	@echo "make demo [QUICK=1]  set up, run the main job on the embedded engine, print the verdict"
 	@echo "make test            set up, lint, types, every test"
 	@echo "make lint            ruff, mypy --strict, import rules"
 	@echo "make bench           benchmarks (pytest-benchmark and paired runs)"
+	@echo "make bench-client    how far off the load generator's clock is, beside other tools where installed"
 	@echo "make bench-router    what the router costs, beside nginx and LiteLLM where installed"
 	@echo "make prove           the long evidence, written to docs/evidence/"
 	@echo "make setup           only set up $(VENV)"
-	@echo "make lock            resolve requirements.lock anew (needs uv)"
+	@echo "make lock            resolve both locks anew (needs uv)"
 	@echo "make clean           remove $(VENV) and caches, keep runs/"
 
 setup: $(STAMP)
@@ -44,7 +45,12 @@ test: lint
 
 bench: setup
 	$(BIN)/python -m pytest benchmarks -o addopts=
-	$(BIN)/python -m benchmarks.client_error
+
+# Fails outside of the budgets. GUIDELLM, GENAI_BENCH and AIOHTTP name virtual environments that have
+# these tools; WRITE=1 keeps the result in docs/evidence/client.md.
+bench-client: setup
+	GUIDELLM=$(GUIDELLM) GENAI_BENCH=$(GENAI_BENCH) AIOHTTP=$(AIOHTTP) \
+	$(BIN)/python -m benchmarks.client all $(if $(WRITE),--write)
 
 # Fails outside of the router's budgets. LITELLM=path names a LiteLLM that is not on the path.
 bench-router: setup
@@ -53,8 +59,10 @@ bench-router: setup
 prove: setup
 	$(BIN)/python -m firsttoken.trials.prove
 
+# requirements-run.lock is the part that runs, for the image: without the tools of development.
 lock:
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet --output-file requirements.lock
+	uv pip compile pyproject.toml --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --quiet --output-file requirements-run.lock
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis .benchmarks *.egg-info

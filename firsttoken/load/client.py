@@ -13,7 +13,7 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from firsttoken.core.clock import NS_PER_S, monotonic_ns
+from firsttoken.core.clock import NS_PER_MS, NS_PER_S, monotonic_ns
 from firsttoken.core.errors import UserError
 from firsttoken.core.words import REQUEST_ID_HEADER, ErrorType
 from firsttoken.load.body import Body, body_of
@@ -82,11 +82,18 @@ class StreamClient:
         self._line = line
         self._socket: socket.socket | None = None
         self._deadline_ns = 0
+        self._hang_up_after_ns: int | None = None
         self._t_ns = 0
         """The stamp of the last read."""
 
-    def ask(self, request: ChatRequest, exchange: Exchange) -> None:
+    def ask(
+        self, request: ChatRequest, exchange: Exchange, hang_up_after_ms: float | None = None
+    ) -> None:
         """Send ``request`` and follow its stream to the end; ``exchange`` says how it went.
+
+        ``hang_up_after_ms`` after its first speakable sentence, a reply that still streams is given
+        up, as a person does who interrupts: the connection is closed and the exchange is
+        ``cancelled``, with the stamps it has. A reply that ends before is not touched by it.
 
         Whatever server and network do is an outcome of the exchange, not an exception. The
         exchange is complete when this returns. An exception thrown in from outside (the talker is
@@ -95,6 +102,9 @@ class StreamClient:
         limits = self._line.limits
         call = self._line.dialect.build_request(request, self._line.api_key)
         self._deadline_ns = monotonic_ns() + int(limits.total_s * NS_PER_S)
+        self._hang_up_after_ns = (
+            None if hang_up_after_ms is None else int(hang_up_after_ms * NS_PER_MS)
+        )
         keep = False
         try:
             reply, data = self._hand_over(self._write(call, exchange.request_id), exchange)
@@ -180,6 +190,18 @@ class StreamClient:
             return remaining, silent if late else ErrorType.TOTAL_TIMEOUT
         return self._line.limits.silence_s, silent
 
+    def _until_hang_up(
+        self, exchange: Exchange, timeout: float, meaning: ErrorType
+    ) -> tuple[float, ErrorType]:
+        """Return how long to wait and what it means if in vain, where the person interrupts."""
+        spoken_ns = exchange.t_first_sentence_ns
+        if self._hang_up_after_ns is None or spoken_ns is None or exchange.outcome is not None:
+            return timeout, meaning
+        left = (spoken_ns + self._hang_up_after_ns - monotonic_ns()) / NS_PER_S
+        if left <= 0:
+            raise _RequestOverError(ErrorType.CLIENT_GONE, "the person interrupted")
+        return (left, ErrorType.CLIENT_GONE) if left < timeout else (timeout, meaning)
+
     def _receive(self, exchange: Exchange) -> bytes:
         """Return the next bytes, empty at the end of the connection; stamp the read."""
         connection = self._socket
@@ -188,6 +210,8 @@ class StreamClient:
         waiting = exchange.t_first_token_ns is None
         silent = ErrorType.FIRST_TOKEN_TIMEOUT if waiting else ErrorType.STALLED
         timeout, meaning = self._patience(silent)
+        if self._hang_up_after_ns is not None:
+            timeout, meaning = self._until_hang_up(exchange, timeout, meaning)
         connection.settimeout(timeout)
         try:
             data = connection.recv(RECEIVE_BYTES)

@@ -208,7 +208,7 @@ class Connection(asyncio.Protocol):
                     self._timer = self._loop.call_at(self._due_s, self._play)
                     return
                 elif isinstance(step, Head):
-                    self._begin(step)
+                    stamp = self._begin(step)
                 elif isinstance(step, Whole):
                     stamp = self._write_whole(step)
                     self._chunked = False
@@ -220,12 +220,13 @@ class Connection(asyncio.Protocol):
             logger.exception("a script failed; the connection is closed")
             self._transport.abort()
 
-    def _begin(self, head: Head) -> None:
-        close = head.framing is not Framing.CHUNKED
+    def _begin(self, head: Head) -> int:
+        close = head.framing in (Framing.CHUNKED_THEN_CLOSE, Framing.UNTIL_CLOSE)
         self._last_reply = self._last_reply or close
-        self._chunked = head.framing is not Framing.UNTIL_CLOSE
+        self._chunked = head.framing in (Framing.CHUNKED, Framing.CHUNKED_THEN_CLOSE)
         framing: Headers = (("transfer-encoding", "chunked"),) if self._chunked else ()
-        self._write_head(head.status, (("content-type", head.content_type), *framing), head.headers)
+        own = (("content-type", head.content_type), *framing)
+        return self._write_head(head.status, own, head.headers, self._framed(head.first))
 
     def _write_whole(self, whole: Whole) -> int:
         own = (("content-type", whole.content_type), ("content-length", str(len(whole.body))))
@@ -245,9 +246,11 @@ class Connection(asyncio.Protocol):
         self._transport.write(data)
         return stamp
 
+    def _framed(self, data: bytes) -> bytes:
+        return b"%x\r\n%b\r\n" % (len(data), data) if self._chunked and data else data
+
     def _write(self, data: bytes) -> int:
-        if self._chunked:
-            data = b"%x\r\n%b\r\n" % (len(data), data)
+        data = self._framed(data)
         stamp = monotonic_ns()
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > MAX_UNSENT_BYTES:

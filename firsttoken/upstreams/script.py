@@ -6,7 +6,8 @@ A script is a generator. It yields steps and is resumed when the step is done:
   the monotonic nanosecond that was read right before the write.
 - ``float``: wait that many seconds. Waits add up from the start of the script: lateness of one
   does not delay the next.
-- :class:`Head`: begin a reply whose body follows as ``bytes``.
+- :class:`Head`: begin a reply whose body follows as ``bytes``. The generator receives the stamp of
+  its write.
 - :class:`Whole`: a whole reply at once. The generator receives the stamp of its write.
 - :data:`CUT`: close the connection without ending the reply. Nothing after it is played.
 
@@ -35,6 +36,8 @@ class Framing(enum.Enum):
     """Chunked, and announced by ``Connection: close`` to be the connection's last reply."""
     UNTIL_CLOSE = "until_close"
     """Neither chunked nor with a length: the body ends where the connection does."""
+    SIZED = "sized"
+    """Of the length that the ``content-length`` among the head's headers gives."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,8 @@ class Head:
     headers: Headers = ()
     status: int = 200
     framing: Framing = Framing.CHUNKED
+    first: bytes = b""
+    """Beginning of the body, written to the socket together with the head."""
 
 
 @dataclass(frozen=True, slots=True)

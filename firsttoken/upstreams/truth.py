@@ -21,31 +21,20 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
-from typing import NamedTuple
-from urllib.parse import parse_qs
 
 from firsttoken.core.clock import monotonic_ns
 from firsttoken.core.words import REQUEST_ID_HEADER
 from firsttoken.upstreams import options, routes
 from firsttoken.upstreams.asked import MAX_TOKENS, read_openai
 from firsttoken.upstreams.draws import Span, uniform
-from firsttoken.upstreams.script import (
-    Counters,
-    Head,
-    Headers,
-    Request,
-    Script,
-    Whole,
-    json_reply,
-)
+from firsttoken.upstreams.ledger import Ledger
+from firsttoken.upstreams.script import Counters, Head, Headers, Request, Script, Whole
 from firsttoken.upstreams.voices import Identity, OpenAIVoice, Voice
 
 MODEL = "truth"
-MAX_ROWS = 200_000
 FIRST_TOKEN_MS = Span(150.0, 450.0)
 WORDS = ("The ", "first ", "token ", "was ", "written ", "at ", "this ", "instant. ")
 """Tokens, in a circle: the first sentence ends with the eighth."""
@@ -66,7 +55,8 @@ class Pace:
         return self.first_token_ms.at(uniform(self.seed, "first_token", request_id)) / 1000
 
 
-class Row(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Row:
     """The truth about one request; stamps in monotonic nanoseconds."""
 
     request_id: str
@@ -84,12 +74,11 @@ class TruthServer:
     def __init__(self, pace: Pace) -> None:
         self.counters = Counters()
         self._pace = pace
-        self._rows: deque[Row] = deque(maxlen=MAX_ROWS)
-        self._next = 0
+        self._ledger = Ledger()
         self._ids = routes.RequestIds()
         self._routes: routes.Routes = {
             ("POST", "/v1/chat/completions"): self._chat,
-            ("GET", "/truth"): self._truth,
+            ("GET", "/truth"): self._ledger.answer,
             ("GET", "/v1/models"): routes.models((MODEL,), "firsttoken-truth"),
             ("GET", "/health"): routes.health,
             ("GET", "/state"): routes.state(self.counters),
@@ -128,7 +117,9 @@ class TruthServer:
             written = count
             yield end
         finally:
-            self._keep(Row(request_id, request.received_ns, first_ns, monotonic_ns(), written))
+            self._ledger.keep(
+                Row(request_id, request.received_ns, first_ns, monotonic_ns(), written)
+            )
 
     def _whole(self, request: Request, request_id: str, voice: Voice, count: int) -> Script:
         text = "".join(islice(cycle(WORDS), count))
@@ -140,20 +131,9 @@ class TruthServer:
             first_ns = yield reply
         finally:
             written = 0 if first_ns is None else count
-            self._keep(Row(request_id, request.received_ns, first_ns, monotonic_ns(), written))
-
-    def _keep(self, row: Row) -> None:
-        self._rows.append(row)
-        self._next += 1
-
-    def _truth(self, request: Request) -> Script:
-        text = parse_qs(request.query).get("after", ["0"])[-1]
-        if not text.isdecimal():
-            return routes.openai_error(400, "after: expected a whole number, not below 0")
-        after = min(int(text[:18]), self._next)
-        oldest = self._next - len(self._rows)
-        rows = [row._asdict() for row in islice(self._rows, max(after - oldest, 0), None)]
-        return json_reply({"next": self._next, "lost": max(oldest - after, 0), "rows": rows})
+            self._ledger.keep(
+                Row(request_id, request.received_ns, first_ns, monotonic_ns(), written)
+            )
 
 
 def _echo(request_id: str) -> Headers:

@@ -7,7 +7,7 @@ it writes no text of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import orjson
@@ -38,6 +38,10 @@ class Voice(Protocol):
 
     def reasoning(self, text: str) -> bytes:
         """A frame with reasoning text."""
+
+    def tool(self, name: str, arguments: Sequence[str]) -> list[bytes]:
+        """The frames of a tool call: its name first, without an argument, then its arguments in
+        pieces of JSON; as one object where the dialect knows no pieces."""
 
     def end(self, finish_reason: str, output_tokens: int) -> bytes:
         """All that follows the last text."""
@@ -100,6 +104,12 @@ class OpenAIVoice:
 
     def reasoning(self, text: str) -> bytes:
         return self._delta({"content": None, "reasoning_content": text})
+
+    def tool(self, name: str, arguments: Sequence[str]) -> list[bytes]:
+        return [
+            self._delta({"content": None, "tool_calls": [call]})
+            for call in tool_fragments(name, arguments)
+        ]
 
     def end(self, finish_reason: str, output_tokens: int) -> bytes:
         final = self._delta({}, finish_reason)
@@ -166,6 +176,11 @@ class OllamaVoice:
     def reasoning(self, text: str) -> bytes:
         return self._line(self._message("", text))
 
+    def tool(self, name: str, arguments: Sequence[str]) -> list[bytes]:
+        function = {"name": name, "arguments": orjson.loads("".join(arguments))}
+        message = {"role": "assistant", "content": "", "tool_calls": [{"function": function}]}
+        return [self.role(), self._line({"message": message})]
+
     def _done(self, text: str, finish_reason: str, output_tokens: int) -> bytes:
         value = {
             **self._base,
@@ -230,12 +245,18 @@ class DashScopeVoice:
             }
         else:
             output = {"text": text, "finish_reason": finish_reason}
-        usage = {
+        return {
+            "output": output,
+            "usage": self._usage(output_tokens),
+            "request_id": self._request_id,
+        }
+
+    def _usage(self, output_tokens: int) -> dict[str, int]:
+        return {
             "input_tokens": self._prompt_tokens,
             "output_tokens": output_tokens,
             "total_tokens": self._prompt_tokens + output_tokens,
         }
-        return {"output": output, "usage": usage, "request_id": self._request_id}
 
     def _event(self, name: str, status: int, data: bytes) -> bytes:
         self._number += 1
@@ -269,6 +290,19 @@ class DashScopeVoice:
         self._output_tokens += 1
         return self._result("", text)
 
+    def tool(self, name: str, arguments: Sequence[str]) -> list[bytes]:
+        frames = []
+        for call in tool_fragments(name, arguments):
+            self._output_tokens += bool(call["function"]["arguments"])
+            message = {"role": "assistant", "content": "", "tool_calls": [call]}
+            body = {
+                "output": {"choices": [{"message": message, "finish_reason": "null"}]},
+                "usage": self._usage(self._output_tokens),
+                "request_id": self._request_id,
+            }
+            frames.append(self._event("result", 200, orjson.dumps(body)))
+        return frames
+
     def end(self, finish_reason: str, output_tokens: int) -> bytes:
         text = "" if self._incremental else self._text
         body = self._body(text, self._reasoning, finish_reason, output_tokens)
@@ -288,6 +322,17 @@ class DashScopeVoice:
 
     def error_body(self, status: int, code: str, message: str) -> bytes:  # noqa: ARG002
         return orjson.dumps({"code": code, "message": message, "request_id": self._request_id})
+
+
+def tool_fragments(name: str, arguments: Sequence[str]) -> list[dict[str, Any]]:
+    """Return one tool call as OpenAI has it streamed: id and name first, then the arguments."""
+    head = {
+        "index": 0,
+        "id": "call_0",
+        "type": "function",
+        "function": {"name": name, "arguments": ""},
+    }
+    return [head, *({"index": 0, "function": {"arguments": text}} for text in arguments)]
 
 
 def ollama_chat(_: Identity, asked: Asked) -> Voice:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from firsttoken.upstreams import truth
+from firsttoken.upstreams import ledger, truth
 from firsttoken.upstreams.draws import Span
 from firsttoken.upstreams.server import running
 from firsttoken.upstreams.truth import Pace, TruthServer
@@ -117,7 +117,7 @@ async def test_rows_are_handed_out_once(url: str) -> None:
 
 
 async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(truth, "MAX_ROWS", 2)
+    monkeypatch.setattr(ledger, "MAX_ROWS", 2)
     async with running(TruthServer(PACE)) as url:
         for name in ("a", "b", "c"):
             await ask(url, CHAT, chat("m", max_tokens=1), {"X-Request-Id": name})

@@ -1,0 +1,1 @@
+"""Whether the load generator's clock can be trusted, beside the clocks of others."""

@@ -1,0 +1,1 @@
+"""Programs that have one tool measure a server each; see :mod:`.common`."""
