@@ -53,6 +53,11 @@ class Family(Generic[_Child]):
             self._children[values] = child
         return child
 
+    def remove(self, *values: str) -> None:
+        """Expose the child of these label values no longer."""
+        if self._children.pop(values, None) is not None:
+            self._parent.remove(*values)
+
 
 class Instruments:
     """The instruments of one process.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+import psutil
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric as Family
 from prometheus_client.registry import Collector
 
@@ -15,37 +15,49 @@ from firsttoken.core.catalogue import CATALOGUE
 _MEMORY = CATALOGUE["llm_process_resident_memory_bytes"]
 _CPU = CATALOGUE["llm_process_cpu_seconds_total"]
 
+Processes = Callable[[], Sequence[psutil.Process]]
+"""Returns the processes of one component, the first one its own; cheap, called in any thread."""
+
 
 class ProcessCollector(Collector):
-    """Exposes resident memory and CPU time of processes by component.
+    """Exposes resident memory and CPU time by component, summed over its processes.
 
-    A process that is gone has no samples.
+    The CPU time of processes that have ended stays in the sum: a counter that falls by the time of
+    a child would look like a restart. A component that has no process has no samples.
 
     Args:
-        pids: process id by component (``engine``, ``router``).
-        proc: where the process file system is mounted.
+        components: the processes of each component (``engine``, ``router``).
     """
 
-    def __init__(self, pids: Mapping[str, int], proc: Path = Path("/proc")) -> None:
-        self._pids = dict(pids)
-        self._proc = proc
-        self._page_bytes = os.sysconf("SC_PAGE_SIZE")
-        self._ticks_per_s = os.sysconf("SC_CLK_TCK")
+    def __init__(self, components: Mapping[str, Processes]) -> None:
+        self._components = dict(components)
+        self._seen: dict[str, dict[psutil.Process, float]] = {each: {} for each in components}
+        self._ended_s = dict.fromkeys(components, 0.0)
+        self._turn = threading.Lock()
 
     def collect(self) -> Iterator[Family]:
         """Yield the two families."""
         memory = GaugeMetricFamily(_MEMORY.name, _MEMORY.help, labels=_MEMORY.labels)
         cpu = CounterMetricFamily(_CPU.name, _CPU.help, labels=_CPU.labels)
-        for component, pid in self._pids.items():
-            try:
-                stat = (self._proc / str(pid) / "stat").read_text(encoding="utf-8")
-            except OSError:
-                continue
-            # The second field, the program's name, is in parentheses and may hold anything.
-            # After it, counted from 0: utime 11, stime 12, rss 21 (proc(5)).
-            fields = stat.rpartition(")")[2].split()
-            memory.add_metric([component], int(fields[21]) * self._page_bytes)
-            ticks = int(fields[11]) + int(fields[12])
-            cpu.add_metric([component], ticks / self._ticks_per_s)
+        with self._turn:  # two scrapes at once must not count the end of a process twice
+            for component, processes in self._components.items():
+                resident, seconds = self._read(component, processes())
+                if self._seen[component]:
+                    memory.add_metric([component], resident)
+                    cpu.add_metric([component], seconds)
         yield memory
         yield cpu
+
+    def _read(self, component: str, processes: Sequence[psutil.Process]) -> tuple[float, float]:
+        resident, now = 0.0, {}
+        for each in processes:
+            try:
+                with each.oneshot():
+                    times = each.cpu_times()
+                    resident += each.memory_info().rss
+            except psutil.Error:
+                continue
+            now[each] = float(times.user + times.system)
+        before, self._seen[component] = self._seen[component], now
+        self._ended_s[component] += sum(before[gone] for gone in before.keys() - now.keys())
+        return resident, self._ended_s[component] + sum(now.values())

@@ -146,7 +146,22 @@ class ActionResult(StrEnum):
     REFUSED = "refused"
     """A limit, a cool-down, an interlock or the kill switch forbade it."""
     DRY_RUN = "dry_run"
+    """It would have been carried out."""
     DUPLICATE = "duplicate"
+    STARTED = "started"
+    """It takes longer than an answer may; how it ended is counted once more."""
+    IGNORED = "ignored"
+    """There was nothing to act on: resolved, too old, or not on the list."""
+
+
+class DeliveryResult(StrEnum):
+    """Values of the label ``result`` of ``llm_alert_deliveries_total``."""
+
+    ACCEPTED = "accepted"
+    UNAUTHORIZED = "unauthorized"
+    """No token, or a wrong one."""
+    TOO_LARGE = "too_large"
+    MALFORMED = "malformed"
 
 
 class EngineRequestState(StrEnum):
@@ -162,6 +177,19 @@ class PressureKind(StrEnum):
 
     SOME = "some"
     FULL = "full"
+
+
+class ProbePhase(StrEnum):
+    """Values of the label ``phase`` of ``llm_probe_engine_seconds``, in their order."""
+
+    QUEUE = "queue"
+    """Waiting inside the engine."""
+    LOAD = "load"
+    """Loading the model."""
+    PROMPT = "prompt"
+    """Reading the prompt."""
+    PREDICT = "predict"
+    """Making the tokens."""
 
 
 class Collector(StrEnum):
@@ -189,6 +217,7 @@ LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "action": tuple(Action),
     "kind": tuple(PressureKind),
     "collector": tuple(Collector),
+    "phase": tuple(ProbePhase),
 }
 """The closed sets behind the labels. Those of ``backend`` and ``model`` come from the settings."""
 
@@ -342,11 +371,19 @@ _METRICS = (
         "Attempts under way.",
     ),
     Metric(
+        "llm_backend_info",
+        Kind.GAUGE,
+        "",
+        ("backend", "tier"),
+        "1 for each configured backend; joins the tier to what bears the backend alone.",
+    ),
+    Metric(
         "llm_backend_up",
         Kind.GAUGE,
         "",
         ("backend",),
-        "1 while requests are sent to the backend, 0 while its circuit is open.",
+        "Router: 1 while requests are sent to the backend, 0 while its circuit is open. Exporter: "
+        "1 while the engine answers and its last probe succeeded.",
     ),
     Metric(
         "llm_circuit_state",
@@ -485,6 +522,13 @@ _METRICS = (
         "Synthetic probes of the exporter, by how they ended.",
     ),
     Metric(
+        "llm_probe_engine_seconds",
+        Kind.GAUGE,
+        "seconds",
+        ("backend", "phase"),
+        "The last probe that succeeded, by the engine's own account: where its time went.",
+    ),
+    Metric(
         "llm_engine_slots",
         Kind.GAUGE,
         "",
@@ -560,8 +604,8 @@ _METRICS = (
         Kind.GAUGE,
         "ratio",
         (),
-        "Local / (local + remote) requests of the last five minutes; a convenience, rules use "
-        "the counters.",
+        "Local / (local + remote) requests that ended in the last five minutes, NaN where there "
+        "were none; a convenience, rules use the counters.",
     ),
 )
 

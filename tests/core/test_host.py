@@ -70,7 +70,8 @@ def test_ticks_pressure_and_throttling(tmp_path: Path) -> None:
 def test_pressure_by_who_stood_still(tmp_path: Path) -> None:
     file = tmp_path / "memory.pressure"
     file.write_text(
-        "some avg10=1.00 avg60=2.50 avg300=0.10 total=9\nfull avg10=0.00 avg60=0.50 avg300=0.00 total=1\n"
+        "some avg10=1.00 avg60=2.50 avg300=0.10 total=9\n"
+        "full avg10=0.00 avg60=0.50 avg300=0.00 total=1\n"
     )
     assert host.pressure(file) == {"some": 0.025, "full": 0.005}
     assert host.pressure(tmp_path / "none") == {}

@@ -34,9 +34,24 @@ def test_the_guides_file_warns_of_keys_and_context() -> None:
 
 def test_the_guides_file_says_what_is_planned() -> None:
     planned = [note for note in settings.load(GUIDE, {}).notes if "planned" in note]
-    for what in ("alerts", "tuning"):
-        assert any(what in note for note in planned)
-    assert len(planned) == 2
+    assert len(planned) == 1
+    assert "tuning" in planned[0]
+
+
+@pytest.mark.parametrize(
+    ("told", "missing"),
+    [
+        ({}, "alert_actions.enable: true"),
+        ({"enable": True}, "alert_actions.dry_run: false"),
+        ({"enable": True, "dry_run": False}, None),
+    ],
+)
+def test_whether_alerts_are_acted_on(told: dict[str, bool], missing: str | None) -> None:
+    alerts = [{"metric": "memory_usage", "threshold": "> 85%", "action": "restart_service"}]
+    values = {"monitoring_metrics": {"alerts": alerts}, "alert_actions": told}
+    notes = [each for each in settings.from_mapping(values).notes if "about alerts" in each]
+    assert len(notes) == (missing is not None)
+    assert all(str(missing) in note for note in notes)
 
 
 @pytest.mark.parametrize(
