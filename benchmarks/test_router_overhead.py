@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import pytest
 
+from firsttoken.core.catalogue import ConversationEnd
 from firsttoken.core.clock import monotonic_ns
 from firsttoken.core.settings.backend import Backend
-from firsttoken.core.words import Reason, Tier
+from firsttoken.core.words import Outcome, Reason, Tier
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import ChatRequest
+from router.conversations import Conversations, Identifier
 from router.policy import signals
 from router.policy.plan import Rules, State, plan
 from router.policy.signals import QueryClass, Signals, compile_patterns
+from router.ratings import Ratings
 from router.relay import Relay, Untouched
+from router.share import LocalShare
 
 PATTERNS = compile_patterns(
     ["你好|hello|hi", "谢谢|thank you", "再见|goodbye|bye", "天气|weather"],
@@ -47,6 +52,26 @@ def test_signals_of_a_long_message(benchmark: Any) -> None:
 def test_plan(benchmark: Any) -> None:
     chosen = benchmark(plan, "auto", Signals(QueryClass.COMPLEX), RULES, State())
     assert [each.reason for each in chosen.attempts] == [Reason.RULE_COMPLEX, Reason.FAILOVER]
+
+
+def test_who_talks(benchmark: Any) -> None:
+    """Everything a request does for feedback, conversations and the local share."""
+    identifier, ratings, share = Identifier(), Ratings(), LocalShare()
+    ends: Counter[ConversationEnd] = Counter()
+    conversations = Conversations(120.0, lambda: None, lambda end: ends.update([end]))
+    now_s = 0.0
+
+    def one() -> None:
+        nonlocal now_s
+        now_s += 0.01
+        ratings.served("", f"request-{now_s}", None)
+        key = identifier.key(CONVERSATION, "")
+        conversations.begin(key, now_s)
+        conversations.end(key, Outcome.SUCCESS, now_s)
+        share.count(Tier.LOCAL, now_s)
+
+    benchmark(one)
+    assert len(conversations) == 1
 
 
 def test_request_in_and_out(benchmark: Any) -> None:

@@ -17,7 +17,7 @@ from firsttoken.engines import options
 from firsttoken.engines.supervisor import EngineSupervisor
 from router.app import Router
 from router.config import RouterConfig, from_settings
-from router.server import check_keys, run
+from router.server import check_audit, check_keys, run
 
 _log = logging.getLogger("firsttoken")
 
@@ -67,6 +67,7 @@ def serve(
         def read() -> RouterConfig:
             config = from_settings(load(paths, overrides=_local_is(supervisor)), supervisor)
             check_keys(config, address)  # a reload must not open the router either
+            check_audit(config)
             return config
 
         for warning in settings.warnings:

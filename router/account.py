@@ -52,10 +52,10 @@ class AttemptRecord:
     prompt_tokens: int | None = None
     cached_tokens: int | None = None
     predict_ms: float | None = None
-    engine_queue_ms: float | None = None
-    """Wait in the engine's own queue, where it tells; ``queue_ms`` is the wait in the router's."""
     hedged: bool = False
     committed: bool = False
+    engine_queue_ms: float | None = None
+    """Wait in the engine's own queue, where it tells; ``queue_ms`` is the wait in the router's."""
 
     @property
     def first_token_s(self) -> float | None:

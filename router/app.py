@@ -15,16 +15,21 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from firsttoken.core.catalogue import Rating
 from firsttoken.core.clock import NS_PER_S, NowNs, monotonic_ns
 from firsttoken.core.errors import UserError
 from firsttoken.transport.http1 import HttpTransport
 from firsttoken.transport.protocol import Transport
 from firsttoken.wire import dialects
 from router.account import Books
+from router.actions.loop import AlertLoop
 from router.cache.store import Caches
 from router.config import RouterConfig
+from router.fronts.alerts import alerts
 from router.fronts.chat import Chat
+from router.fronts.feedback import Feedback
 from router.fronts.http import JSON, Exchange, Keys
+from router.fronts.load_test import load_test
 from router.fronts.models import Listing, ollama_running, ollama_tags, openai_models
 from router.fronts.operations import Endpoint, healthz, metrics, readyz, records
 from router.meters import Meters
@@ -58,12 +63,15 @@ class Router:
     ) -> None:
         self.config = config
         self.keys = Keys(config.api_keys)
-        self.books = Books(Meters(config.rules), now_ns)
+        self.books = Books(Meters(config.rules), now_ns, config.conversation_idle_s)
         self._load = load
         self._transport = transport
         self._now_ns = now_ns
         self._draw = draw
         self._serving: Serving | None = None
+        self.alerts = AlertLoop(
+            config.alerts, lambda: self.serving.actions.hands, self.books.meters.acted
+        )
         self._leaving: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
 
@@ -78,12 +86,14 @@ class Router:
         """Begin to serve."""
         self._serving = self._made(self.config, None)
         await self._serving.start()
+        await self.alerts.start()
 
     async def aclose(self) -> None:
         """End the work in the background and all connections."""
         for task in tuple(self._leaving):
             task.cancel()
         await asyncio.gather(*self._leaving, return_exceptions=True)
+        await self.alerts.aclose()
         if self._serving is not None:
             await self._serving.aclose()
             self._serving = None
@@ -104,6 +114,7 @@ class Router:
             kept = _answers(config) == _answers(self.config)
             after = self._made(config, before.caches if kept else None)
             self.books.meters.configured(config.rules)
+            self.books.conversations.idle_s = config.conversation_idle_s
             # Nothing of this gives way to another task: both would write the same metrics.
             after.take_over(before)
             before.retire()
@@ -113,6 +124,7 @@ class Router:
             task = asyncio.get_running_loop().create_task(_drained(before))
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+            await self.alerts.configure(config.alerts)
         _log.warning("the settings were reloaded")
 
     def _made(self, config: RouterConfig, caches: Caches | None) -> Serving:
@@ -181,6 +193,9 @@ def create_app(router: Router) -> ASGIApp:
     keys, books = router.keys, router.books
     attempts = records(books.attempts, "attempts")
     decisions = records(books.decisions, "decisions")
+    shown = metrics(books.meters.render, books.settle)
+    announce = load_test(books.load_test, books.now_s)
+    webhook = alerts(router.alerts, books.meters.delivered)
     openai, ollama = dialects.get("openai"), dialects.get("ollama")
 
     def chat(name: str) -> Chat:
@@ -189,12 +204,16 @@ def create_app(router: Router) -> ASGIApp:
     def listing(body: Callable[..., dict[str, object]], name: str) -> Listing:
         return Listing(lambda: router.config.rules.backends, body, dialects.get(name), keys)
 
+    def rate(rating: Rating) -> None:
+        books.meters.feedback(rating).inc()
+
     # A base URL that ends in a slash makes clients ask for //v1.
     fronts = [
         Route(f"{slash}{path}", endpoint, methods=[method])
         for slash in ("", "/")
         for path, endpoint, method in (
             ("/v1/chat/completions", chat(openai.name), "POST"),
+            ("/v1/feedback", Feedback(books.ratings, rate, keys), "POST"),
             ("/v1/models", listing(openai_models, openai.name), "GET"),
             ("/api/chat", chat(ollama.name), "POST"),
             ("/api/generate", chat("ollama_generate"), "POST"),
@@ -208,11 +227,13 @@ def create_app(router: Router) -> ASGIApp:
             *fronts,
             Route("/", Endpoint(healthz), methods=["GET"]),
             Route("/healthz", Endpoint(healthz), methods=["GET"]),
-            Route("/readyz", Endpoint(readyz(lambda: router.serving.monitor)), methods=["GET"]),
-            Route("/metrics", Endpoint(metrics(books.meters.render)), methods=["GET"]),
+            Route("/readyz", Endpoint(readyz(lambda: router.serving)), methods=["GET"]),
+            Route("/metrics", Endpoint(shown), methods=["GET"]),
             Route("/debug/attempts", Endpoint(attempts, keys), methods=["GET"]),
             Route("/debug/decisions", Endpoint(decisions, keys), methods=["GET"]),
             Route("/-/reload", Endpoint(reload, keys), methods=["POST"]),
+            Route("/-/alerts", Endpoint(webhook), methods=["POST"]),
+            Route("/-/load-test", Endpoint(announce, keys), methods=["POST"]),
         ],
         lifespan=lifespan,
     )

@@ -15,6 +15,7 @@ from firsttoken.core.settings.own import Admission, Hedging, Recovery
 from firsttoken.core.words import Tier
 from firsttoken.engines.adapters import Adapter, of_settings
 from firsttoken.engines.options import usable_threads
+from router.actions.settings import AlertRules, alert_rules
 from router.backends.requests import ReplyOptions
 from router.gate import ConfidenceRules
 from router.health.breaker import BreakerRules
@@ -63,10 +64,14 @@ class RouterConfig:
     recovery: Recovery = field(default_factory=Recovery)
     adapter: Adapter | None = None
     """Restarts the local engine; None where nothing does."""
+    alerts: AlertRules = field(default_factory=AlertRules)
+    """What alerts may make the router do."""
     hedging: Hedging = field(default_factory=Hedging)
     confidence: ConfidenceRules = field(default_factory=ConfidenceRules)
     admission: Admission = field(default_factory=Admission)
     caching: CachingStrategy = field(default_factory=CachingStrategy)
+    conversation_idle_s: float = 120.0
+    """A conversation has ended when nothing was asked for so long."""
     preload: bool = False
     """Whether a local backend makes one token before the first user comes."""
     limits: Limits = field(default_factory=Limits)
@@ -86,7 +91,7 @@ def from_settings(settings: Settings, engine: Adapter | None = None) -> RouterCo
     routing, logic = settings.llm_routing, settings.routing_logic
     health = settings.health_check.local_model
     threshold = logic.default_strategy.confidence_threshold
-    options = {backend.name: _options(backend, settings) for backend in backends}
+    options = {backend.name: reply_options(backend, settings) for backend in backends}
     local = next((each for each in backends if each.tier is Tier.LOCAL), None)
     return RouterConfig(
         rules=Rules(
@@ -113,10 +118,12 @@ def from_settings(settings: Settings, engine: Adapter | None = None) -> RouterCo
         adapter=of_settings(
             settings, engine=engine, options=options[local.name].loading if local else None
         ),
+        alerts=alert_rules(settings),
         hedging=settings.hedging,
         confidence=ConfidenceRules(settings.confidence.tokens, settings.confidence.budget),
         admission=settings.admission,
         caching=settings.caching_strategy,
+        conversation_idle_s=settings.conversations.idle_seconds,
         preload=settings.local_optimization.model_loading.preload,
         limits=Limits(
             body_bytes=settings.server.max_body_bytes,
@@ -142,7 +149,8 @@ def _check(backends: tuple[Backend, ...], *, hybrid: bool) -> None:
         raise UserError("llm_routing: hybrid mode is off and there is no local_model to serve")
 
 
-def _options(backend: Backend, settings: Settings) -> ReplyOptions:
+def reply_options(backend: Backend, settings: Settings) -> ReplyOptions:
+    """Return the caps and defaults of the replies of one backend."""
     if backend.tier is not Tier.LOCAL:
         return ReplyOptions(max_tokens=backend.max_tokens)
     options = settings.local_optimization

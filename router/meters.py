@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
-import os
+import math
 from collections.abc import Iterable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 
+import psutil
+
+from exporter.host import HostCollector
 from exporter.instruments import Instruments, LabelSet
-from exporter.process import ProcessCollector
+from exporter.process import ProcessCollector, Processes
 from firsttoken.core.catalogue import (
     LABEL_VALUES,
     NO_BACKEND,
     OTHER_MODEL,
+    Action,
+    ActionResult,
     CacheCheck,
     CacheResult,
     CircuitState,
+    ConversationEnd,
+    DeliveryResult,
     HedgeResult,
     Mode,
+    Rating,
     TokenType,
 )
 from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
+from router.load_test import LoadTest
 from router.policy.plan import Rules
 
 NAMES = (
@@ -42,10 +51,18 @@ NAMES = (
     "llm_tokens_total",
     "llm_cost_usd_total",
     "llm_requests_in_flight",
+    "llm_backend_info",
     "llm_backend_up",
     "llm_circuit_state",
     "llm_mode",
     "llm_alert_actions_total",
+    "llm_alert_action_last_timestamp_seconds",
+    "llm_alert_deliveries_total",
+    "llm_user_feedback_total",
+    "llm_conversations_started_total",
+    "llm_conversations_ended_total",
+    "llm_local_share_ratio",
+    "llm_load_test_run_info",
     "llm_build_info",
 )
 """Metrics of the catalogue that the router sets itself."""
@@ -56,7 +73,12 @@ class Meters:
 
     def __init__(self, rules: Rules) -> None:
         instruments = Instruments(NAMES, tuple(_known(rules.backends)))
-        instruments.registry.register(ProcessCollector({"router": os.getpid()}))
+        own = (psutil.Process(),)
+        self.engine: Processes = tuple
+        """The processes of the local engine, as whoever looks for them finds them."""
+        components: dict[str, Processes] = {"router": lambda: own, "engine": self._engine}
+        instruments.registry.register(ProcessCollector(components))
+        instruments.registry.register(HostCollector(self._engine))
         self.render = instruments.render
         self.ttft = instruments.histogram("llm_time_to_first_token_seconds")
         self.backend_ttft = instruments.histogram("llm_backend_time_to_first_token_seconds")
@@ -74,26 +96,43 @@ class Meters:
         self._false_hits = instruments.gauge("llm_cache_false_hit_ratio")
         self._checked = dict.fromkeys(CacheCheck, 0)
         self.tokens = instruments.counter("llm_tokens_total")
-        self.actions = instruments.counter("llm_alert_actions_total")
+        self._actions = instruments.counter("llm_alert_actions_total")
+        self._acted_at = instruments.gauge("llm_alert_action_last_timestamp_seconds")
+        self._deliveries = instruments.counter("llm_alert_deliveries_total")
         self.cost = instruments.counter("llm_cost_usd_total")
         self.in_flight = instruments.gauge("llm_requests_in_flight")
+        self.feedback = instruments.counter("llm_user_feedback_total")
+        self.conversations_started = instruments.counter("llm_conversations_started_total")()
+        self.conversations_ended = instruments.counter("llm_conversations_ended_total")
+        self._local_share = instruments.gauge("llm_local_share_ratio")()
+        self._load_test_run = instruments.gauge("llm_load_test_run_info")
+        self._load_test: LoadTest | None = None
+        self._backend_info = instruments.gauge("llm_backend_info")
         self._backend_up = instruments.gauge("llm_backend_up")
         self._circuit_state = instruments.gauge("llm_circuit_state")
-        self._backends: set[str] = set()
+        self._backends: dict[str, Tier] = {}
         self._mode = instruments.gauge("llm_mode")
         instruments.gauge("llm_build_info")(_version()).set(1)
+        self.local_share(None)
         self.configured(rules)
 
     def configured(self, rules: Rules) -> None:
         """Take the backends of new settings; one that is gone is not up any longer."""
-        names = {backend.name for backend in rules.backends}
-        for gone in self._backends - names:
+        tiers = {backend.name: backend.tier for backend in rules.backends}
+        for name, tier in self._backends.items() - tiers.items():
+            self._backend_info(name, tier).set(0)
+        for gone in self._backends.keys() - tiers.keys():
             self._backend_up(gone).set(0)
             for each in CircuitState:
                 self._circuit_state(gone, each).set(0)
-        self._backends = names
+        for name, tier in tiers.items():
+            self._backend_info(name, tier).set(1)
+        self._backends = tiers
         self._models = {backend.model for backend in rules.backends}
         self.mode_changed(Mode.NORMAL if rules.hybrid else Mode.LOCAL_ONLY)
+
+    def _engine(self) -> Sequence[psutil.Process]:
+        return self.engine()
 
     def model_label(self, model: str) -> str:
         """Return the ``model`` label of a name that a client sent."""
@@ -103,6 +142,28 @@ class Meters:
         """Show the router's mode."""
         for each in Mode:
             self._mode(each).set(each is mode)
+
+    def local_share(self, ratio: float | None) -> None:
+        """Show the share of the local model; None where nobody asked anything."""
+        self._local_share.set(math.nan if ratio is None else ratio)
+
+    def load_test(self, run: LoadTest | None) -> None:
+        """Show which load test runs; there is a series for that one alone."""
+        before, self._load_test = self._load_test, run
+        if before is not None and before != run:
+            self._load_test_run.remove(before.run_id, before.scenario)
+        if run is not None:
+            self._load_test_run(run.run_id, run.scenario).set(1)
+
+    def acted(self, action: Action, result: ActionResult) -> None:
+        """Count what became of an action, and note the time of one that was carried out."""
+        self._actions(action, result).inc()
+        if result in {ActionResult.SUCCEEDED, ActionResult.FAILED}:
+            self._acted_at(action).set_to_current_time()
+
+    def delivered(self, result: DeliveryResult) -> None:
+        """Count a delivery of the alert webhook."""
+        self._deliveries(result).inc()
 
     def cache_checked(self, result: CacheCheck) -> None:
         """Count a hit of the semantic cache that was checked."""
@@ -159,6 +220,11 @@ def _known(backends: Sequence[Backend]) -> Iterable[LabelSet]:
         "llm_tokens_total": [(b.name, b.model, kind) for b in backends for kind in TokenType],
         "llm_requests_in_flight": [(name,) for name in names],
         "llm_mode": [(mode,) for mode in Mode],
+        "llm_alert_actions_total": product(Action, ActionResult),
+        "llm_alert_action_last_timestamp_seconds": [(action,) for action in Action],
+        "llm_alert_deliveries_total": [(result,) for result in DeliveryResult],
+        "llm_user_feedback_total": [(rating,) for rating in Rating],
+        "llm_conversations_ended_total": [(end,) for end in ConversationEnd],
     }
     for metric, values in by_metric.items():
         yield LabelSet(metric, tuple(values))

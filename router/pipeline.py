@@ -77,12 +77,20 @@ class Pipeline:
         tenant: str,
         client: Client,
         tier: Tier | None = None,
+        *,
+        session: str | None = None,
     ) -> None:
         """Serve one accepted request; it gets exactly one outcome, whatever happens.
 
-        With ``tier`` only its backends are asked, and no cache.
+        With ``tier`` only its backends are asked, and no cache. ``session`` is the client's name
+        for the conversation.
         """
-        with self.books.open(request_id, request.model, stream=request.stream) as account:
+        books = self.books
+        books.ratings.served(tenant, request_id, session)
+        conversation = books.identifier.key(request.messages, tenant, session)
+        with books.open(
+            request_id, request.model, stream=request.stream, conversation=conversation
+        ) as account:
             if self.in_flight >= self.config.limits.in_flight:
                 account.end(Outcome.REJECTED, ErrorType.OVERLOADED)
                 fault = Fault(ErrorType.OVERLOADED, "too many requests in flight", retry_after="1")

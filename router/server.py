@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from firsttoken.core.errors import UserError
 from firsttoken.core.settings.endpoint import is_loopback
+from router.actions.audit import AuditLog
 from router.app import Router, create_app
 from router.config import RouterConfig
 
@@ -137,6 +138,7 @@ def run(router: Router, host: str, port: int, *, ready_json: bool = False) -> No
         UserError: the address cannot be listened on, or it is open to others and no key is set.
     """
     check_keys(router.config, host)
+    check_audit(router.config)
     listener = _listen(host, port)
     url = _url(host, listener.getsockname()[1])
     settings: dict[str, Any] = {
@@ -173,6 +175,21 @@ def check_keys(config: RouterConfig, host: str) -> None:
             f"--host {host} is open to other machines, and no API key is set; expected a loopback "
             "address, or server.api_keys_env or server.api_keys_file in the settings"
         )
+    if config.alerts.enable and config.alerts.token is None and not is_loopback(host):
+        raise UserError(
+            f"--host {host} is open to other machines, and alerts may act without a token; "
+            "expected alert_actions.token_env or alert_actions.token_file in the settings"
+        )
+
+
+def check_audit(config: RouterConfig) -> None:
+    """Check that what alerts ask for can be entered in its log.
+
+    Raises:
+        UserError: alert actions are on and the file cannot be written.
+    """
+    if config.alerts.enable:
+        AuditLog(config.alerts.audit_log).check()
 
 
 def _listen(host: str, port: int) -> socket.socket:

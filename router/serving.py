@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import Any
 
 from exporter.engine_cpu import CpuMeter, listener, loopback_port
-from exporter.engine_memory import memory_share
 from firsttoken.core.catalogue import CircuitState
 from firsttoken.core.clock import NS_PER_S, NowNs
 from firsttoken.core.settings.backend import Backend
@@ -20,7 +19,7 @@ from firsttoken.transport.protocol import Transport
 from firsttoken.wire import dialects
 from firsttoken.wire.dialect import Dialect
 from router.account import Books
-from router.actions.recovery import Policy, Recovery, Symptoms
+from router.actions.wiring import Actions, Parts
 from router.admission import Admission
 from router.attempt import Asker
 from router.backends.faults import Fault
@@ -42,9 +41,6 @@ _log = logging.getLogger(__name__)
 
 PRESSED_CPU_SHARE = 0.9
 """Of the engine's quota: above it a local first token is taken to be late."""
-
-_RESTART = "restart_service"
-"""The action's name in the metric, as the deployment guide has it."""
 
 _LATE = frozenset({ErrorType.FIRST_TOKEN_TIMEOUT, ErrorType.OVERLOADED, ErrorType.RATE_LIMITED})
 """Failures that count as first tokens which came too late."""
@@ -141,20 +137,26 @@ class Serving:
             cold=self._cold,
         )
         self.pipeline = Pipeline(config, self.gate, self.monitor, caches, books, draw, self._avoid)
-        self._recovery = self._make_recovery()
+        self.actions = Actions(self._parts(books))
         share = config.caching.semantic_cache.verify_share
         verifier = Verifier(asker, caches, self._idle, meters.cache_checked)
         caches.found_by_meaning = lambda lookup: (
             self._later(verifier.check(lookup)) if draw() < share else None
         )
 
+    @property
+    def queues(self) -> Mapping[str, Admission]:
+        """The queues of the local backends by name."""
+        return self._admissions
+
     async def start(self) -> None:
         """Begin to watch, to ask the backends what they are, and to warm the local one."""
         # What is made when it is first needed is made now: not by the first user.
         explain(self.config, [{"role": "user", "content": "hello, 你好"}], "auto")
+        cpu = self._cpu
+        self._meters.engine = tuple if cpu is None else lambda: cpu.processes
         self.watch.start()
-        if self._recovery is not None:
-            self._recovery.start()
+        self.actions.start()
         if self.caches.wants_encoder:
             self._later(self._load_encoder())
         probe = self._probe_of_local if self.config.preload else None
@@ -183,13 +185,12 @@ class Serving:
         if all_same and self.config.modes == before.config.modes:
             self.watch.take_over(before.watch)
         local = self._local
-        if local is not None and local.name in same and self._recovery and before._recovery:
-            self._recovery.take_over(before._recovery)
+        if local is not None and local.name in same:
+            self.actions.take_over(before.actions)
 
     def retire(self) -> None:
         """Begin to end the work in the background; requests under way go on."""
-        if self._recovery is not None:
-            self._recovery.stop()
+        self.actions.stop()
         self.watch.stop()
         self.monitor.stop()
         if self._probe_of_local is not None:
@@ -201,8 +202,7 @@ class Serving:
         """End the work in the background and all connections."""
         self.retire()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._recovery is not None:
-            await self._recovery.aclose()
+        await self.actions.aclose()
         if self._probe_of_local is not None:
             await self._probe_of_local.aclose()
         await self.watch.aclose()
@@ -237,24 +237,18 @@ class Serving:
         port = loopback_port(self._local.base_url) if self._local else None
         return CpuMeter(lambda: listener(port), self._now_s) if port is not None else None
 
-    def _make_recovery(self) -> Recovery | None:
-        local, probe, adapter = self._local, self._probe_of_local, self.config.adapter
-        if local is None or probe is None or adapter is None:
-            return None
-        cpu, meters, told = self._cpu, self._meters, self.config.recovery
-        return Recovery(
-            local.name,
-            Policy(told.memory, told.cool_down, told.most_per_hour, told.drain, told.ready),
-            adapter,
+    def _parts(self, books: Books) -> Parts:
+        local = self._local
+        return Parts(
+            self.config,
+            books,
             self.monitor,
-            symptoms=lambda: Symptoms(
-                self.monitor.dead(local.name), memory_share(cpu.processes) if cpu else None
-            ),
-            in_flight=lambda: self._admissions[local.name].in_use,
-            probe=probe.passes,
-            ready=probe.ready,
-            on_action=lambda cause, result: meters.actions(_RESTART, result).inc(),  # noqa: ARG005
-            now_s=self._now_s,
+            self.watch,
+            self._probe_of_local,
+            self._cpu,
+            lambda: self._admissions[local.name].in_use if local else 0,
+            fetch_from(self._transport, local) if local else None,
+            self._now_s,
         )
 
     def _local_waits_s(self) -> Iterator[float]:

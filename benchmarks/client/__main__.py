@@ -58,7 +58,7 @@ def merged(page: str, sections: Sequence[Section]) -> str:
 
 def _traps(present: Sequence[Peer], missing: str) -> Section:
     found = traps.spring(present, tuple(TRAPS))
-    held = all(not one.wrong() for one in found[OURS].values())
+    held = set(found[OURS]) == set(TRAPS) and all(not one.wrong() for one in found[OURS].values())
     return Section(
         "Traps",
         "traps",
@@ -69,6 +69,12 @@ def _traps(present: Sequence[Peer], missing: str) -> Section:
         f"\n\n{traps.table(found)}",
         held,
     )
+
+
+def _users(text: str) -> list[int]:
+    if not all(item.isdecimal() and int(item) > 0 for item in text.split(",")):
+        raise UserError(f"--users {text}: expected numbers of talkers such as 20,100,200")
+    return [int(item) for item in text.split(",")]
 
 
 def _measure(peer: Peer, users: int, seconds: float, pace: error.Pace) -> error.Load:
@@ -159,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             sections.append(_traps(present, missing))
             print(f"\n{sections[-1].text}\n", flush=True)
         if given.what in {"error", "all"}:
-            users = [int(count) for count in given.users.split(",")]
+            users = _users(given.users)
             sections.append(_error(present, missing, users, given.seconds))
             print(f"\n{sections[-1].text}\n", flush=True)
         if given.what in {"recorder", "all"}:

@@ -231,9 +231,12 @@ def within_budgets(clock: Sequence[Load], cpu: Sequence[Load], ours: str) -> boo
     for load in clock:
         budget = BUDGET_P99_MS.get(load.users)
         p99 = load.error(0.99)
-        if load.peer == ours and budget is not None and (p99 is None or p99 > budget):
+        missed = load.failed > 0 or (budget is not None and (p99 is None or p99 > budget))
+        if load.peer == ours and missed:
             return False
-    return all((load.cores or 0.0) <= BUDGET_CORES for load in cpu if load.peer == ours)
+    return all(
+        load.cores is not None and load.cores <= BUDGET_CORES for load in cpu if load.peer == ours
+    )
 
 
 def _number(value: float | None) -> str:

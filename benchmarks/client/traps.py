@@ -114,8 +114,10 @@ def table(found: Mapping[str, Mapping[str, Finding]], names: Sequence[str] = tup
     others = [name for name in found if name != OURS]
     rows = []
     for trap in names:
-        ours = found[OURS][trap]
-        cells = [trap, _truth(ours), _told(ours), ", ".join(ours.wrong()) or "right"]
+        ours = found[OURS].get(trap)
+        cells = [trap, "-", "-", "-"]
+        if ours is not None:
+            cells = [trap, _truth(ours), _told(ours), ", ".join(ours.wrong()) or "right"]
         for other in others:
             theirs = found[other].get(trap)
             cells.append("-" if theirs is None else ", ".join(theirs.wrong()) or "right")

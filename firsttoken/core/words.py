@@ -143,6 +143,8 @@ class ExitCode(IntEnum):
     """Bad usage, settings or data."""
     INCONCLUSIVE = 3
     UNTRUSTED = 4
+    FAULT = 70
+    """A fault of our own: ``EX_SOFTWARE`` of sysexits.h."""
 
 
 EXIT_CODE: dict[Verdict, ExitCode] = {

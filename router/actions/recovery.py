@@ -1,4 +1,4 @@
-"""Restarts a local engine that is dead or full of memory: drained first, and not too often."""
+"""Has a local engine restarted that is dead or full of memory, without any alert; not too often."""
 
 from __future__ import annotations
 
@@ -8,16 +8,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from firsttoken.core.errors import UserError
-from firsttoken.engines.adapters import Adapter
-from router.health.monitor import Monitor
+from firsttoken.core.catalogue import ActionResult
+from router.actions.restart import Restarter
 
 _log = logging.getLogger(__name__)
 
 TICK_S = 1.0
 _HOUR_S = 3600.0
-_POLL_S = 0.1
-_PROBE_EVERY_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,10 +26,6 @@ class Policy:
     cool_down_s: float = 60.0
     """From the end of a restart to the next one, whether or not it helped."""
     most_per_hour: int = 3
-    drain_s: float = 10.0
-    """For which requests under way are waited for."""
-    ready_s: float = 120.0
-    """For which the engine may take to answer again, its model's loading included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +42,6 @@ class Cause(StrEnum):
 
     DEAD = "dead"
     MEMORY = "memory"
-
-
-class Result(StrEnum):
-    """What became of a restart that was called for."""
-
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +73,18 @@ def decide(
         return Decision()
     if restarts_s and now_s - restarts_s[-1] < policy.cool_down_s:
         return Decision(cause, f"the last restart was less than {policy.cool_down_s:g} s ago")
-    if len(_of_last_hour(restarts_s, now_s)) >= policy.most_per_hour:
+    if sum(now_s - at_s < _HOUR_S for at_s in restarts_s) >= policy.most_per_hour:
         return Decision(cause, f"there were {policy.most_per_hour} restarts in the last hour")
     return Decision(cause)
 
 
-def _of_last_hour(restarts_s: tuple[float, ...], now_s: float) -> tuple[float, ...]:
-    return tuple(at_s for at_s in restarts_s if now_s - at_s < _HOUR_S)
-
-
 class Recovery:
-    """Restarts one backend's engine.
+    """Looks after one backend's engine.
 
     Args:
-        backend: its name.
         policy: when to restart.
-        adapter: how to restart.
-        monitor: the circuits; the backend is drained and readmitted here.
+        restarter: restarts it; what an alert made it do counts towards the limits too.
         symptoms: tells what is known now.
-        in_flight: tells how many requests are under way at the backend.
-        probe: asks for the health path and one token; says whether both came.
-        ready: the same with patience, for a model that has to be loaded: for so many seconds.
         on_action: is told each action and its result, once.
         now_s: a clock in seconds.
         sleep: waits for some seconds.
@@ -116,41 +92,26 @@ class Recovery:
 
     def __init__(
         self,
-        backend: str,
         policy: Policy,
-        adapter: Adapter,
-        monitor: Monitor,
+        restarter: Restarter,
         *,
         symptoms: Callable[[], Symptoms],
-        in_flight: Callable[[], int],
-        probe: Callable[[], Awaitable[bool | None]],
-        ready: Callable[[float], Awaitable[bool]],
-        on_action: Callable[[Cause, Result], None],
+        on_action: Callable[[Cause, ActionResult], None],
         now_s: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._backend = backend
         self._policy = policy
-        self._adapter = adapter
-        self._monitor = monitor
+        self._restarter = restarter
         self._symptoms = symptoms
-        self._in_flight = in_flight
-        self._probe = probe
-        self._answers_within = ready
         self._on_action = on_action
         self._now_s = now_s
         self._sleep = sleep
-        self._restarts_s: tuple[float, ...] = ()
         self._refused: Decision | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to look after the engine."""
         self._task = asyncio.get_running_loop().create_task(self._forever())
-
-    def take_over(self, before: Recovery) -> None:
-        """Count the restarts of another recovery, of the same engine and clock, as one's own."""
-        self._restarts_s = before._restarts_s
 
     def stop(self) -> None:
         """Begin to end it; a program that restarts the engine just now is not broken off."""
@@ -165,60 +126,25 @@ class Recovery:
 
     async def tick(self) -> None:
         """Restart the engine if that is due."""
+        if self._restarter.under_way:
+            return
         cause = cause_of(self._symptoms(), self._policy)
-        decision = decide(self._restarts_s, cause, self._policy, self._now_s())
+        decision = decide(self._restarter.times_s, cause, self._policy, self._now_s())
         if decision.cause is None:
             self._refused = None
         elif not decision.refusal:
             self._refused = None
-            await self._restart(decision.cause)
+            memory = decision.cause is Cause.MEMORY
+            outcome = await self._restarter.restart(drain=memory, memory=memory)
+            self._tell(decision.cause, outcome.result, outcome.detail)
         elif decision != self._refused:  # once, not each second
             self._refused = decision
-            self._tell(decision.cause, Result.REFUSED, decision.refusal)
+            self._tell(decision.cause, ActionResult.REFUSED, decision.refusal)
 
-    async def _restart(self, cause: Cause) -> None:
-        began_s = self._now_s()
-        before = _of_last_hour(self._restarts_s, began_s)
-        self._restarts_s = (*before, began_s)
-        healthy = False
-        self._monitor.drain(self._backend)
-        try:
-            if cause is not Cause.DEAD:
-                await self._drained()
-            try:
-                await asyncio.to_thread(self._adapter.restart)
-            except UserError as error:
-                healthy = bool(await self._probe())  # what it was before, it may be still
-                self._tell(cause, Result.FAILED, str(error))
-                return
-            healthy = await self._ready()
-        finally:
-            self._restarts_s = (*before, self._now_s())
-            self._monitor.readmit(self._backend, healthy=healthy)
-        took = f"in {self._now_s() - began_s:.1f} s"
-        if healthy:
-            self._tell(cause, Result.SUCCEEDED, f"it answers again {took}")
-        else:
-            self._tell(cause, Result.FAILED, f"no token {took}")
-
-    async def _drained(self) -> None:
-        """Wait until no request is under way, or long enough."""
-        until_s = self._now_s() + self._policy.drain_s
-        while self._in_flight() > 0 and self._now_s() < until_s:
-            await self._sleep(_POLL_S)
-
-    async def _ready(self) -> bool:
-        """Wait for health and one token, which also warms it; return whether they came in time."""
-        until_s = self._now_s() + self._policy.ready_s
-        while not await self._answers_within(max(0.0, until_s - self._now_s())):
-            if self._now_s() >= until_s:
-                return False
-            await self._sleep(_PROBE_EVERY_S)
-        return True
-
-    def _tell(self, cause: Cause, result: Result, detail: str) -> None:
-        level = logging.INFO if result is Result.SUCCEEDED else logging.WARNING
-        _log.log(level, "restart of %s (%s) %s: %s", self._backend, cause, result, detail)
+    def _tell(self, cause: Cause, result: ActionResult, detail: str) -> None:
+        level = logging.INFO if result is ActionResult.SUCCEEDED else logging.WARNING
+        name = self._restarter.backend
+        _log.log(level, "restart of %s (%s) %s: %s", name, cause, result, detail)
         self._on_action(cause, result)
 
     async def _forever(self) -> None:
@@ -226,5 +152,5 @@ class Recovery:
             try:
                 await self.tick()
             except Exception:  # noqa: BLE001 - without this task nobody would look after the engine any more
-                _log.exception("the recovery of %s failed", self._backend)
+                _log.exception("the recovery of %s failed", self._restarter.backend)
             await self._sleep(TICK_S)

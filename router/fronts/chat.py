@@ -83,7 +83,9 @@ class Chat:
             return
         client = _ChatClient(exchange, self._dialect, stream=request.stream)
         # The one in force now that the body is here: what served before a reload may have ended.
-        serving = self._pipeline().serve(request, exchange.request_id, tenant, client)
+        serving = self._pipeline().serve(
+            request, exchange.request_id, tenant, client, session=exchange.session_id
+        )
         try:
             await exchange.while_connected(serving)
         except asyncio.CancelledError:

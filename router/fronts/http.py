@@ -14,13 +14,19 @@ import secrets
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any
 
+import orjson
 from starlette.types import Receive, Scope, Send
 
-from firsttoken.core.words import REQUEST_ID_HEADER
+from firsttoken.core.words import REQUEST_ID_HEADER, SESSION_ID_HEADER
 
 JSON = "application/json"
 
 REQUEST_ID_CHARS = 128
+
+SMALL_BODY_BYTES = 4096
+"""Of what is no chat: a rating, an announcement."""
+
+_SMALL_BODY_SECONDS = 10.0
 
 _READ_AND_DROPPED = 8
 """How many times the limit of a body is read, and dropped, before the connection is closed."""
@@ -46,6 +52,8 @@ class Exchange:
         self._send = send
         self._headers: Sequence[tuple[bytes, bytes]] = scope["headers"]
         self.request_id = sane_request_id(self.header(REQUEST_ID_HEADER.encode()))
+        self.session_id = sane_id(self.header(SESSION_ID_HEADER.encode()))
+        """The client's name for the conversation, if it has one."""
         self.begun = False
         self.ended = False
 
@@ -89,6 +97,22 @@ class Exchange:
         if size > limit:
             raise BodyError(413, f"the body is over the allowed {limit} bytes")
         return b"".join(parts)
+
+    async def small_object(self) -> dict[str, Any]:
+        """Return the JSON object in the request's body.
+
+        Raises:
+            BodyError: it is over :data:`SMALL_BODY_BYTES`, takes too long, or is no such object.
+            ClientGone: the client left before it was complete.
+        """
+        body = await self.body(SMALL_BODY_BYTES, _SMALL_BODY_SECONDS)
+        try:
+            found = orjson.loads(body)
+        except orjson.JSONDecodeError:
+            raise BodyError(400, "the body is no JSON; expected an object") from None
+        if not isinstance(found, dict):
+            raise BodyError(400, "the body is no JSON object")
+        return found
 
     async def while_connected(self, work: Coroutine[Any, Any, None]) -> None:
         """Run ``work``, and cancel it when the client leaves."""
@@ -146,10 +170,15 @@ class Exchange:
 
 
 def sane_request_id(sent: bytes | None) -> str:
-    """Return the client's request id if it is 1-128 printable ASCII characters, else a new one."""
+    """Return the client's request id if it is a sane one, else a new one."""
+    return sane_id(sent) or secrets.token_hex(16)
+
+
+def sane_id(sent: bytes | None) -> str | None:
+    """Return an id that a client sent if it is 1-128 printable ASCII characters, else None."""
     if sent is not None and 0 < len(sent) <= REQUEST_ID_CHARS and all(33 <= c <= 126 for c in sent):
         return sent.decode("ascii")
-    return secrets.token_hex(16)
+    return None
 
 
 class Keys:

@@ -14,8 +14,8 @@ from firsttoken.wire import dialects
 from firsttoken.wire.dialect import Dialect
 from router.fronts.chat import admit
 from router.fronts.http import JSON, Exchange, Keys
-from router.health.monitor import Monitor
 from router.ledger import Ledger
+from router.serving import Serving
 
 PAGE = 1_000
 """Records in one reply at most: writing them takes 2 ms, in which nobody else is served."""
@@ -49,21 +49,31 @@ async def healthz(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
     await exchange.reply(200, JSON, b'{"status":"ok"}')
 
 
-def readyz(monitor: Callable[[], Monitor]) -> Handler:
-    """Return the handler that answers 200 while a backend can serve, else 503."""
+def readyz(serving: Callable[[], Serving]) -> Handler:
+    """Return the handler that answers 200 while a backend can serve, else 503; it also tells how
+    long the queues of the local backends are."""
 
     async def handle(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
-        health = monitor()
-        body = orjson.dumps({"ready": health.any_usable, "blocked": sorted(health.blocked)})
-        await exchange.reply(200 if health.any_usable else 503, JSON, body)
+        now = serving()
+        ready = now.monitor.any_usable
+        queues = {
+            name: {"slots": queue.slots, "in_use": queue.in_use, "waiting": queue.waiting}
+            for name, queue in now.queues.items()
+        }
+        body = {"ready": ready, "blocked": sorted(now.monitor.blocked), "queues": queues}
+        await exchange.reply(200 if ready else 503, JSON, orjson.dumps(body))
 
     return handle
 
 
-def metrics(render: Callable[[], bytes]) -> Handler:
-    """Return the handler of ``/metrics``; rendering takes milliseconds and runs in a thread."""
+def metrics(render: Callable[[], bytes], settle: Callable[[], None]) -> Handler:
+    """Return the handler of ``/metrics``; rendering takes milliseconds and runs in a thread.
+
+    ``settle`` is called first, in the event loop.
+    """
 
     async def handle(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
+        settle()
         await exchange.reply(200, CONTENT_TYPE, await asyncio.to_thread(render))
 
     return handle

@@ -8,6 +8,9 @@
 
 Requests are sent only while it is closed: the probe is the router's own, so no user waits for a
 backend that is probably still down.
+
+A circuit that was opened from outside, since its backend serves and yet is not well, wants several
+successes in a row: one token proves little of a backend that fails now and then.
 """
 
 from __future__ import annotations
@@ -89,6 +92,10 @@ class Breaker:
     """When the next probe may be made, while open; seconds of the caller's clock."""
     recent: tuple[Slice, ...] = ()
     """Attempts that succeeded or tripped, while closed; oldest first."""
+    wanted: int = 1
+    """Probes in a row that have to succeed before it is closed."""
+    passed: int = 0
+    """Those that did."""
 
 
 def after_success(breaker: Breaker, rules: BreakerRules, now_s: float) -> Breaker:
@@ -118,6 +125,25 @@ def opened(breaker: Breaker, rules: BreakerRules, now_s: float) -> Breaker:
     return _open(rules.first_cool_down_s, now_s)
 
 
+def taken_out(
+    breaker: Breaker, rules: BreakerRules, now_s: float, hold_s: float, probes: int
+) -> Breaker:
+    """Return the state after somebody asked that nothing be sent there: closed by ``probes`` in a
+    row that succeed, and by nothing else.
+
+    ``hold_s`` passes before the first of them, unless the circuit was open: then its own cool-down
+    goes on, since a backend that failed by itself is to be found again soon. A probe under way
+    does not count.
+    """
+    if breaker.state is CircuitState.CLOSED:
+        probe_at_s = now_s + hold_s
+        return replace(_open(rules.first_cool_down_s, now_s), probe_at_s=probe_at_s, wanted=probes)
+    wanted = max(breaker.wanted, probes)
+    if breaker.state is CircuitState.HALF_OPEN:
+        return replace(_open(breaker.cool_down_s, now_s), wanted=wanted)
+    return replace(breaker, wanted=wanted)
+
+
 def start_probe(breaker: Breaker, now_s: float) -> Breaker | None:
     """Return the half-open state if a probe may be made now, else None.
 
@@ -133,10 +159,14 @@ def after_probe(
 ) -> Breaker:
     """Return the state after the probe that :func:`start_probe` allowed; None is one that neither
     succeeded nor failed, and is made again after the same cool-down."""
-    if succeeded:
+    wanted, passed = breaker.wanted, breaker.passed + 1
+    if succeeded and passed >= wanted:
         return Breaker()
+    if succeeded:
+        return replace(_open(rules.first_cool_down_s, now_s), wanted=wanted, passed=passed)
     longer = 1 if succeeded is None else 2
-    return _open(min(breaker.cool_down_s * longer, rules.longest_cool_down_s), now_s)
+    cool_down_s = min(breaker.cool_down_s * longer, rules.longest_cool_down_s)
+    return replace(_open(cool_down_s, now_s), wanted=wanted)
 
 
 def _open(cool_down_s: float, now_s: float) -> Breaker:

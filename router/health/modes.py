@@ -64,6 +64,8 @@ class ModeRules:
     """Of the share: what stays local, so that its recovery can be seen."""
     lower: float = 0.8
     rise: float = 0.02
+    asked: float = 0.5
+    """By which the share falls when an alert asks for it, once."""
     dwell_s: float = 15.0
     """Seconds between two steps of the share."""
     unknown_remote_s: float = 1.5
@@ -142,6 +144,20 @@ def step(state: ModeState, evidence: Evidence, rules: ModeRules, now_s: float) -
     return ModeState(mode, share, moved_at_s, told)
 
 
+def lowered(state: ModeState, evidence: Evidence, rules: ModeRules, now_s: float) -> ModeState:
+    """Return the state after somebody asked for a smaller local share: one step, which rises again
+    as ever. It is the same state but for ``why`` where the share is not to be lowered."""
+    if state.mode in {Mode.REMOTE_ONLY, Mode.LOCAL_ONLY}:
+        return replace(state, why=f"the mode {state.mode} leaves no share to lower")
+    if state.local_share <= rules.floor:
+        return replace(state, why="the local share is at its least")
+    if note := _remote_is_later(evidence, rules):
+        return replace(state, why=note)
+    share = max(rules.floor, state.local_share * rules.asked)
+    mode = state.mode if state.mode in SHARING else Mode.REDUCED_LOCAL
+    return ModeState(mode, share, now_s, "an alert asked for a smaller local share")
+
+
 def _holds(rule: ModeRule, evidence: Evidence, rules: ModeRules, part: float) -> bool:
     """Say whether a condition is met, with its threshold at ``part`` of the way to it."""
     observed = _OBSERVED[rule.condition](evidence, rules)
@@ -156,22 +172,28 @@ def _wanted_share(
     share: float, evidence: Evidence, rules: ModeRules, lowering: bool, holding: bool
 ) -> tuple[float, str]:
     """Return the share after a step, and what there is to say of it."""
-    local, told = evidence.local_ttft_p50_s, evidence.remote_ttft_p50_s
-    remote = rules.unknown_remote_s if told is None else told
-    if lowering and local is None:
+    if lowering and evidence.local_ttft_p50_s is None:
         return share, "nobody has asked the local backend of late"
-    later = local is not None and remote > local and evidence.local_healthy is not False
-    if later and (lowering or share < 1):
-        note = (
-            f"the remote backends' median first token of {_seconds(remote)} is later than "
-            f"the local one of {_seconds(local)}: the local share is not lowered"
-        )
+    note = _remote_is_later(evidence, rules)
+    if note and (lowering or share < 1):
         return min(1.0, share / rules.lower), note
     if lowering:
         return max(rules.floor, share * rules.lower), ""
     if holding:
         return share, ""
     return min(1.0, round(share + rules.rise, 6)), "the local share rises" if share < 1 else ""
+
+
+def _remote_is_later(evidence: Evidence, rules: ModeRules) -> str:
+    """Say that diverting requests would make them wait longer, or nothing where it would not."""
+    local, told = evidence.local_ttft_p50_s, evidence.remote_ttft_p50_s
+    remote = rules.unknown_remote_s if told is None else told
+    if local is None or remote <= local or evidence.local_healthy is False:
+        return ""
+    return (
+        f"the remote backends' median first token of {_seconds(remote)} is later than "
+        f"the local one of {_seconds(local)}: the local share is not lowered"
+    )
 
 
 def _told(rule: ModeRule, evidence: Evidence) -> str:

@@ -17,6 +17,7 @@ from router.health.breaker import (
     after_success,
     opened,
     start_probe,
+    taken_out,
 )
 
 Probe = Callable[[str], Awaitable[bool | None]]
@@ -90,6 +91,22 @@ class Monitor:
         """Say whether probes have failed so often in a row that a restart may be due."""
         return self._failed_probes[name] >= self._rules.failures
 
+    def report(self) -> dict[str, dict[str, object]]:
+        """Return each backend's circuit as plain values, for whoever looks into a fault."""
+        return {
+            name: {
+                "state": breaker.state,
+                "failures": breaker.failures,
+                "cool_down_s": breaker.cool_down_s,
+                "probes_wanted": breaker.wanted,
+                "probes_passed": breaker.passed,
+                "failed_probes": self._failed_probes[name],
+                "drained": name in self._drained,
+                "seconds_since_success": self.seconds_since_success(name),
+            }
+            for name, breaker in self._breakers.items()
+        }
+
     def seconds_since_success(self, name: str) -> float | None:
         """Return how long ago a reply came to its end, or None where none ever did."""
         at_s = self._succeeded_s.get(name)
@@ -112,6 +129,13 @@ class Monitor:
         close it again."""
         self._failed_probes[name] = max(self._failed_probes[name], self._rules.failures)
         self._opens(name, opened(self._breakers[name], self._rules, self._now_s()))
+
+    def take_out(self, name: str, hold_s: float, probes: int) -> None:
+        """Open a circuit because somebody asked for it: the backend is left alone for ``hold_s``
+        seconds, then ``probes`` half-open probes in a row have to succeed. It says nothing of
+        whether the backend is dead."""
+        breaker = self._breakers[name]
+        self._opens(name, taken_out(breaker, self._rules, self._now_s(), hold_s, probes))
 
     def drain(self, name: str) -> None:
         """Send no more requests to a backend, and no probes, until it is readmitted."""

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from exporter.engine_cpu import CpuMeter
 from firsttoken.core.words import Tier
-from router.health.modes import Evidence, ModeRules, ModeState, slow_after_s, step
+from router.health.modes import Evidence, ModeRules, ModeState, lowered, slow_after_s, step
 from router.health.monitor import Monitor
 from router.health.probes import LocalProbe
 
@@ -184,6 +184,17 @@ class Watch:
             _log.info("mode %s: %s", self.state.mode, self.state.why or "no condition is met")
         if self.state != before:
             self._on_change(self.state)
+
+    def lower_share(self) -> str:
+        """Lower the local share by one step, as an alert asks for it; return why not, or an empty
+        string. The share rises again as ever."""
+        before = self.state
+        after = lowered(before, self.evidence(), self._rules, self._now_s())
+        if after == before:  # it may say why, which is not compared
+            return after.why
+        self.state = after
+        self._on_change(after)
+        return ""
 
     async def measure(self) -> None:
         """Read the engine's CPU time; look for its processes in a thread where that is due."""

@@ -24,6 +24,7 @@ from router.health.breaker import (
     after_success,
     opened,
     start_probe,
+    taken_out,
 )
 from router.health.monitor import Monitor
 from tests.router.conftest import Start
@@ -440,3 +441,67 @@ async def test_when_all_are_down_all_are_tried(start: Start) -> None:
     assert (await router.http.get("/readyz")).status_code == 503
     await router.cloud.listen(router.cloud.port)
     assert (await router.ask()).headers["x-firsttoken-backend"] == "cloud"
+
+
+def test_a_circuit_opened_from_outside_wants_several_probes_in_a_row() -> None:
+    rules = BreakerRules()
+    breaker = taken_out(Breaker(), rules, 100.0, hold_s=30.0, probes=3)
+    assert start_probe(breaker, 129.9) is None
+    now_s, states = 130.0, []
+    for succeeded in (True, True, False, True, None, True, True, True):
+        probing = start_probe(breaker, now_s)
+        assert probing is not None
+        breaker = after_probe(probing, succeeded, rules, now_s)
+        states.append(breaker.state)
+        now_s = breaker.probe_at_s
+    assert states == [CircuitState.OPEN] * 7 + [CircuitState.CLOSED]
+    assert breaker == Breaker()
+
+
+def test_a_circuit_that_opened_by_itself_keeps_its_pause_and_wants_more_probes() -> None:
+    rules = BreakerRules()
+    by_itself = opened(Breaker(), rules, 0.0)
+    breaker = taken_out(by_itself, rules, 0.5, hold_s=30.0, probes=2)
+    assert breaker.probe_at_s == by_itself.probe_at_s
+    probing = start_probe(breaker, 1.0)
+    assert probing is not None
+    # A probe that was under way is made again: it was asked before the alert came.
+    again = taken_out(probing, rules, 1.1, hold_s=30.0, probes=3)
+    assert (again.state, again.wanted, again.passed) == (CircuitState.OPEN, 3, 0)
+    assert again.probe_at_s == 1.1 + rules.first_cool_down_s
+    # Nobody else closes it.
+    assert after_success(again, rules, 2.0) == again
+
+
+async def test_a_probe_under_way_when_the_backend_is_taken_out_is_made_again() -> None:
+    now_s, probes = 0.0, 0
+    closed = asyncio.Event()
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now_s
+        now_s += seconds
+        await asyncio.sleep(0)
+
+    async def probe(name: str) -> bool:
+        nonlocal probes
+        probes += 1
+        if probes == 1:
+            monitor.take_out(name, 30.0, 3)
+        return True
+
+    def changed(name: str, state: CircuitState) -> None:
+        if state is CircuitState.CLOSED and probes:
+            closed.set()
+
+    monitor = Monitor(["a"], RULES, probe, changed, now_s=lambda: now_s, sleep=sleep)
+    monitor.unhealthy("a")
+    await asyncio.wait_for(closed.wait(), 10)
+    assert probes == 4
+    assert now_s == pytest.approx(4.0)
+    monitor.take_out("a", 30.0, 2)
+    assert monitor.blocked == {"a"}
+    assert not monitor.dead("a")  # nothing was said of that
+    closed.clear()
+    await asyncio.wait_for(closed.wait(), 10)
+    assert now_s == pytest.approx(35.0)
+    await monitor.aclose()

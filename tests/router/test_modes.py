@@ -18,6 +18,7 @@ from router.health.modes import (
     Evidence,
     ModeRules,
     ModeState,
+    lowered,
     mode_rules,
     slow_after_s,
     step,
@@ -236,3 +237,28 @@ def test_any_history_keeps_the_share_within_bounds(
         if later and evidence.local_healthy is not False:
             assert state.local_share >= before.local_share
         assert (state.mode is Mode.REMOTE_ONLY) == (evidence.local_healthy is False)
+
+
+def test_an_alert_halves_the_share_once_and_it_rises_again() -> None:
+    well = seen(0.5)
+    state = lowered(ModeState(), well, GUIDE, 100.0)
+    assert (state.mode, state.local_share) == (Mode.REDUCED_LOCAL, 0.5)
+    assert step(state, well, GUIDE, 114.0).local_share == 0.5
+    assert step(state, well, GUIDE, 115.0).local_share == 0.52
+    assert lowered(state, well, GUIDE, 101.0).local_share == 0.25
+    assert lowered(replace(state, mode=Mode.HYBRID), well, GUIDE, 101.0).mode is Mode.HYBRID
+
+
+@pytest.mark.parametrize(
+    ("state", "evidence", "why"),
+    [
+        (ModeState(Mode.REMOTE_ONLY), seen(0.5), "the mode remote_only leaves no share"),
+        (ModeState(Mode.LOCAL_ONLY), seen(0.5), "the mode local_only leaves no share"),
+        (ModeState(Mode.HYBRID, 0.05), seen(0.5), "the local share is at its least"),
+        (ModeState(), seen(0.2), "the remote backends' median first token of 0.30 s is later"),
+    ],
+)
+def test_a_share_that_an_alert_cannot_lower(state: ModeState, evidence: Evidence, why: str) -> None:
+    after = lowered(state, evidence, GUIDE, 100.0)
+    assert after == state
+    assert after.why.startswith(why)

@@ -8,16 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsttoken.core.catalogue import ActionResult as Result
 from firsttoken.core.errors import UserError
 from router.actions.recovery import (
     Cause,
     Policy,
     Recovery,
-    Result,
     Symptoms,
     cause_of,
     decide,
 )
+from router.actions.restart import Patience, Restarter
 from router.health.breaker import BreakerRules
 from router.health.monitor import Monitor
 
@@ -71,7 +72,7 @@ def test_never_more_than_the_limits_allow(pauses: list[float]) -> None:
 class Rig:
     """A recovery of the backend ``a``, in simulated time."""
 
-    def __init__(self, policy: Policy = POLICY) -> None:
+    def __init__(self, patience: Patience = Patience()) -> None:  # noqa: B008 - it is frozen
         self.now_s = 0.0
         self.symptoms = Symptoms()
         self.in_flight = 0
@@ -92,15 +93,24 @@ class Rig:
             lambda *_: None,
             now_s=lambda: self.now_s,
         )
-        self.recovery = Recovery(
+        self.memory: list[float | None] = []
+        """What is held, each time that is asked."""
+        self.restarter = Restarter(
             "a",
-            policy,
+            patience,
             self,
             self.monitor,
-            symptoms=lambda: self.symptoms,
             in_flight=self._in_flight,
             probe=self._probe,
             ready=self._ready,
+            memory=self._memory,
+            now_s=lambda: self.now_s,
+            sleep=self._sleep,
+        )
+        self.recovery = Recovery(
+            POLICY,
+            self.restarter,
+            symptoms=lambda: self.symptoms,
             on_action=lambda *action: self.actions.append(action),
             now_s=lambda: self.now_s,
             sleep=self._sleep,
@@ -127,6 +137,9 @@ class Rig:
             return False
         self.now_s += min(seconds, self.loads_s)
         return self.loads_s <= seconds
+
+    async def _memory(self) -> float | None:
+        return self.memory.pop(0) if self.memory else None
 
     async def _circuit_probe(self, name: str) -> bool:
         assert name == "a"
@@ -186,7 +199,7 @@ async def test_the_drain_has_an_end() -> None:
 
 
 async def test_an_engine_that_does_not_come_back_stays_out() -> None:
-    rig = Rig(Policy(ready_s=20))
+    rig = Rig(Patience(ready_s=20))
     rig.answers_at_s = 1e9
     rig.symptoms = Symptoms(dead=True)
     rig.monitor.unhealthy("a")
@@ -247,7 +260,7 @@ async def test_another_recovery_keeps_to_the_same_limits() -> None:
     before, after = Rig(), Rig()
     before.symptoms = after.symptoms = Symptoms(memory_share=0.95)
     await before.recovery.tick()
-    after.recovery.take_over(before.recovery)
+    after.restarter.take_over(before.restarter)
     after.now_s = 59
     await after.recovery.tick()
     assert after.actions == [(Cause.MEMORY, Result.REFUSED)]
@@ -269,6 +282,42 @@ async def test_it_runs_until_it_is_closed_and_outlives_a_fault(
     await rig.recovery.aclose()
     await rig.monitor.aclose()
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+@pytest.mark.parametrize(
+    ("memory", "result"),
+    [
+        ([0.95, 0.4], Result.SUCCEEDED),
+        ([0.95, 0.95], Result.FAILED),
+        ([0.95, None], Result.SUCCEEDED),
+        ([None], Result.SUCCEEDED),
+    ],
+)
+async def test_a_restart_for_memory_has_to_free_some(
+    memory: list[float | None], result: Result
+) -> None:
+    rig = Rig()
+    rig.memory = memory
+    outcome = await rig.restarter.restart(drain=True, memory=True)
+    assert outcome.result is result
+    assert rig.memory == []
+    assert rig.monitor.blocked == frozenset()  # it answers, whatever it holds
+
+
+async def test_there_is_one_restart_at_a_time_over_a_reload_too() -> None:
+    before, after = Rig(), Rig()
+    before.answers_at_s = 5.0
+    first = asyncio.create_task(before.restarter.restart(drain=False))
+    await asyncio.sleep(0)
+    assert (await before.restarter.restart(drain=False)).result is Result.REFUSED
+    after.restarter.take_over(before.restarter)
+    assert (await after.restarter.restart(drain=False)).result is Result.REFUSED
+    after.symptoms = Symptoms(dead=True)
+    await after.recovery.tick()
+    assert (after.restarts, after.actions) == ([], [])
+    assert (await first).result is Result.SUCCEEDED
+    assert before.restarts == [0.0]
+    assert not after.restarter.under_way
 
 
 async def test_closed_before_it_was_started() -> None:

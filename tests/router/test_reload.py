@@ -461,14 +461,14 @@ async def test_a_reload_does_not_lift_the_limits_of_restarts() -> None:
     engine = Engine()
     async with House(*[config_of(LOCAL, CLOUD, adapter=engine)] * 2) as router:
         router.serving.monitor.unhealthy("local")
-        recovery = router.serving._recovery
+        recovery = router.serving.actions._recovery
         assert recovery is not None
         await recovery.tick()
         assert engine.restarts == 1
         await router.reload()
         router.serving.monitor.unhealthy("local")
-        assert router.serving._recovery is not None
-        await router.serving._recovery.tick()
+        assert router.serving.actions._recovery is not None
+        await router.serving.actions._recovery.tick()
         assert engine.restarts == 1
 
 
@@ -476,9 +476,9 @@ async def test_only_the_requests_of_the_settings_before_go_on() -> None:
     async with House(*[config_of(LOCAL, CLOUD, adapter=Engine())] * 2) as router:
         before = router.serving
         before.pipeline.idle.clear()  # one is under way
-        assert before._recovery is not None
-        assert before._recovery._task is not None
-        tasks = {before._recovery._task, *before.watch._tasks}
+        assert before.actions._recovery is not None
+        assert before.actions._recovery._task is not None
+        tasks = {before.actions._recovery._task, *before.watch._tasks}
         before.monitor.unhealthy("local")
         tasks |= set(before.monitor._recoveries.values())
         assert len(tasks) == 5

@@ -132,7 +132,7 @@ def _engine(settings: Settings) -> Iterator[Finding]:
 
 def notes(settings: Settings, tree: Tree) -> list[Finding]:
     """Return the key path and text of every note."""
-    return [*_readings(settings), *_encoder(settings), *_not_yet(tree)]
+    return [*_readings(settings), *_encoder(settings), *_acting(settings), *_not_yet(tree)]
 
 
 def _readings(settings: Settings) -> Iterator[Finding]:
@@ -172,8 +172,15 @@ def _encoder(settings: Settings) -> Iterator[Finding]:
         )
 
 
+def _acting(settings: Settings) -> Iterator[Finding]:
+    told = settings.alert_actions
+    if not settings.monitoring_metrics.alerts or (told.enable and not told.dry_run):
+        return
+    switch = "alert_actions.dry_run: false" if told.enable else "alert_actions.enable: true"
+    yield ("monitoring_metrics", "alerts"), f"nothing is done about alerts without {switch}"
+
+
 _PLANNED: dict[KeyPath, str] = {
-    ("monitoring_metrics", "alerts"): "acting on alerts",
     ("tuning_recommendations",): "trying the tuning recommendations",
 }
 """What a later version does; taken out as it comes."""

@@ -102,6 +102,7 @@ def _finish(
         Derived(
             backends=tuple(backends),
             api_keys=resolved.api_keys,
+            alert_token=resolved.alert_token,
             sources=dict(tree.sources),
             key_sources=resolved.key_sources,
             warnings=tuple(

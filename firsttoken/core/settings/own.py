@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, Strict, model_validator
 
+from firsttoken.core.catalogue import Action
 from firsttoken.core.settings.kinds import (
     EnvironmentName,
     FilePath,
@@ -66,6 +68,12 @@ class Confidence(Section):
     budget: Seconds = 0.4
 
 
+class Conversations(Section):
+    """``conversations``: one in which nothing is asked for ``idle_seconds`` has ended."""
+
+    idle_seconds: Seconds = 120.0
+
+
 class Engine(Section):
     """``engine``: the embedded engine.
 
@@ -111,3 +119,56 @@ class Recovery(Section):
             what = "the container or the unit" if needs == "name" else "a program in a list"
             raise ValueError(f"adapter {self.adapter} lacks {needs}; expected {what}")
         return self
+
+
+class ActionLimit(Section):
+    """How often one action may be carried out: ``cool_down`` seconds from one to the next, and
+    ``most_per_hour`` of them."""
+
+    cool_down: Seconds
+    most_per_hour: Annotated[int, Field(ge=1, le=60)]
+
+
+class ActionLimits(Section):
+    """``alert_actions.limits``: by action."""
+
+    investigate_performance: ActionLimit = ActionLimit(cool_down=300, most_per_hour=6)
+    switch_to_remote: ActionLimit = ActionLimit(cool_down=60, most_per_hour=10)
+    restart_service: ActionLimit = ActionLimit(cool_down=900, most_per_hour=2)
+    reduce_local_traffic: ActionLimit = ActionLimit(cool_down=60, most_per_hour=20)
+
+
+ActionName = Annotated[Action, Strict(strict=False)]
+AlertName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
+
+
+class AlertActions(Section):
+    """``alert_actions``: what is done, without a person, when Alertmanager reports an alert.
+
+    ``enable`` opens ``POST /-/alerts``; ``dry_run`` decides and tells, and does nothing.
+    ``token_env`` or ``token_file`` holds the bearer token that has to be presented. While a file
+    ``kill_switch`` exists, nothing is done. ``audit_log`` gets a line for whatever was asked for;
+    ``snapshots`` is the folder of ``investigate_performance``, which keeps the last
+    ``most_snapshots``. ``alerts`` lets alerts of these names ask for an action, beside those of
+    ``monitoring_metrics.alerts`` and of our own rules. An alert that began more than ``stale``
+    seconds ago is not acted on; one that began ``flaps`` times within ``flap_window`` seconds
+    freezes its action for ``freeze`` seconds. A local backend that was switched off stays so for
+    ``hold`` seconds, then until ``probes`` probes in a row have succeeded.
+    """
+
+    enable: bool = False
+    dry_run: bool = True
+    token_env: EnvironmentName | None = None
+    token_file: FilePath | None = None
+    kill_switch: FilePath = "runs/actions/stop"
+    audit_log: FilePath = "runs/actions/audit.jsonl"
+    snapshots: FilePath = "runs/actions/snapshots"
+    most_snapshots: Annotated[int, Field(ge=1, le=1000)] = 20
+    alerts: Annotated[Mapping[AlertName, ActionName], Field(max_length=200)] = {}
+    limits: ActionLimits = ActionLimits()
+    stale: Annotated[float, Field(ge=60, le=604_800)] = 14_400.0
+    flaps: Annotated[int, Field(ge=2, le=100)] = 4
+    flap_window: Seconds = 600.0
+    freeze: Seconds = 1800.0
+    hold: Seconds = 30.0
+    probes: Annotated[int, Field(ge=1, le=20)] = 3

@@ -18,10 +18,11 @@ from firsttoken.core.words import Tier
 
 @dataclass
 class Resolved:
-    """Backends, the client keys, and what was wrong on the way, each with its key path."""
+    """Backends, keys and tokens, and what was wrong on the way, each with its key path."""
 
     backends: list[Backend] = field(default_factory=list)
     api_keys: tuple[str, ...] = ()
+    alert_token: str | None = field(default=None, repr=False)
     key_sources: dict[str, str] = field(default_factory=dict)
     problems: list[tuple[KeyPath, str]] = field(default_factory=list)
 
@@ -49,6 +50,7 @@ def resolve(settings: Settings, environ: Mapping[str, str]) -> Resolved:
     ]
     found.backends += sorted(remotes, key=lambda backend: -backend.priority)
     _client_keys(settings, environ, found)
+    _alert_token(settings, environ, found)
     return found
 
 
@@ -158,3 +160,21 @@ def _client_keys(settings: Settings, environ: Mapping[str, str], found: Resolved
                 f"the environment variable {server.api_keys_env} is not set; expected keys in it",
             )
         )
+
+
+def _alert_token(settings: Settings, environ: Mapping[str, str], found: Resolved) -> None:
+    told = settings.alert_actions
+    path: KeyPath = ("alert_actions", "token_env" if told.token_env else "token_file")
+    try:
+        secret = keys.find_one(told.token_env, told.token_file, environ)
+    except ValueError as error:
+        if told.enable:
+            found.problems.append((path, str(error)))
+        return
+    if secret is not None:
+        found.alert_token = secret.values[0]
+        found.key_sources["alert_actions"] = f"set (from {secret.source})"
+    elif told.token_env and told.enable:
+        # To act for anyone, where a token was meant, would be worse than not to start.
+        text = f"the environment variable {told.token_env} is not set; expected a token in it"
+        found.problems.append((path, text))

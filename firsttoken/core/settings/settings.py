@@ -25,7 +25,9 @@ from firsttoken.core.settings.guide import (
 from firsttoken.core.settings.kinds import Section
 from firsttoken.core.settings.own import (
     Admission,
+    AlertActions,
     Confidence,
+    Conversations,
     Engine,
     Hedging,
     Recovery,
@@ -40,6 +42,7 @@ class Derived:
 
     backends: tuple[Backend, ...] = ()
     api_keys: tuple[str, ...] = field(default=(), repr=False)
+    alert_token: str | None = field(default=None, repr=False)
     sources: Mapping[KeyPath, str] = field(default_factory=dict)
     key_sources: Mapping[str, str] = field(default_factory=dict)
     """``set (from QWEN_API_KEY)`` or ``not set (QWEN_API_KEY)`` by backend, never a key."""
@@ -65,8 +68,10 @@ class Settings(Section):
     admission: Admission = Admission()
     hedging: Hedging = Hedging()
     confidence: Confidence = Confidence()
+    conversations: Conversations = Conversations()
     engine: Engine = Engine()
     recovery: Recovery = Recovery()
+    alert_actions: AlertActions = AlertActions()
 
     _derived: Derived = PrivateAttr(default_factory=Derived)
 
@@ -83,6 +88,10 @@ class Settings(Section):
     def client_keys(self) -> tuple[str, ...]:
         """Return the keys a client of the router may present; empty where none is asked for."""
         return self._derived.api_keys
+
+    def alert_token(self) -> str | None:
+        """Return the token that Alertmanager has to present, or None where none is asked for."""
+        return self._derived.alert_token
 
     @property
     def hybrid_mode(self) -> bool:
@@ -116,7 +125,7 @@ class Settings(Section):
         """
         for path, value in _leaves(self.model_dump(mode="json"), ()):
             yield dotted(path), value, self._derived.sources.get(path, DEFAULT)
-            if path[-1] in {"api_key_file", "api_keys_file"}:
+            if path[-1] in {"api_key_file", "api_keys_file", "token_file"}:
                 found = self._derived.key_sources.get(dotted(path[:-1]))
                 if found is not None:
                     yield dotted(path).removesuffix("_file"), found, "secret"
