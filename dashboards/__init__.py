@@ -1,3 +1,3 @@
-"""Boards, recording and alerting rules, Alertmanager and Prometheus configuration: generated, linted,
-committed byte by byte in ``generated/``.
+"""Boards, recording and alerting rules, Alertmanager and Prometheus configuration: generated,
+linted, committed byte by byte in ``generated/``.
 """

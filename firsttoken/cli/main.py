@@ -9,12 +9,20 @@ from typing import Annotated
 
 import typer
 
-from firsttoken.cli import bench, config, demo, engine, report, route, serve
+from firsttoken.cli import (
+    bench,
+    config,
+    dashboards,
+    demo,
+    engine,
+    exporter,
+    report,
+    route,
+    serve,
+    status,
+)
 from firsttoken.core.errors import UserError
 from firsttoken.core.words import ExitCode
-
-EXIT_CODE_FAULT = 70
-"""``EX_SOFTWARE`` of sysexits.h."""
 
 app = typer.Typer(
     name="firsttoken",
@@ -26,9 +34,19 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for verb in (demo.demo, engine.engine, serve.serve, route.route, bench.bench, report.report):
+for verb in (
+    demo.demo,
+    engine.engine,
+    serve.serve,
+    exporter.exporter,
+    route.route,
+    status.status,
+    bench.bench,
+    report.report,
+):
     app.command()(verb)
 app.add_typer(config.app, name="config")
+app.add_typer(dashboards.app, name="dashboards")
 
 
 def _print_version(wanted: bool) -> None:
@@ -61,7 +79,7 @@ def main() -> None:
         sys.exit(ExitCode.USAGE)
     except Exception:  # noqa: BLE001 - shown whole; the default code would read as FAIL
         traceback.print_exc()
-        sys.exit(EXIT_CODE_FAULT)
+        sys.exit(ExitCode.FAULT)
 
 
 if __name__ == "__main__":
