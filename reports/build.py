@@ -264,10 +264,10 @@ def report(run_dir: Path, slo: Slo) -> Report:
     judged = verdict.judged_arm(data.arms)
     usage = trust.usages(data)
     faults = _faults(data, cells, usage, slo)
-    checks = _settled(all_checks(data, cells, slo), faults, last, data.manifest)
+    behind = details(data, slo.ttft_p95_ms, judged)
+    checks = _settled(all_checks(data, cells, behind.goodput, slo), faults, last, data.manifest)
     why = faults.get((judged, last), []) if judged is not None else []
     minimums = verdict.minimum_samples(slo)
-    behind = details(data, slo.ttft_p95_ms, judged)
     answered = answers_room.answers(data, slo.ttft_p95_ms)
     if answered.capacity is None:
         result, reasons = verdict.conclude(checks, why, minimums)

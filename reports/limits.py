@@ -16,12 +16,11 @@ from firsttoken.core.words import Phase, Tier
 from reports import text
 from reports.load import delays_ms
 from reports.statistics import quantile
+from reports.trust import BUSY_HOST, MAX_GENERATOR_SHARE
 from reports.verdict import MAX_STEAL_SHARE, MAX_THROTTLED_SHARE
 
-BUSY_SHARE = 0.90
+BUSY_SHARE = BUSY_HOST
 """Share of the cores, or of the memory limit, from which on a resource is spent."""
-GENERATOR_SHARE = 0.25
-"""Share of the cores that a load generator on the same machine may take from the engine."""
 QUEUE_SHARE = 0.20
 """Share of TTFT p95 that waiting for a slot may take."""
 UPSTREAM_SHARE = 0.50
@@ -101,7 +100,10 @@ def _held_back(seen: Evidence) -> str | None:
 
 
 def _generator(seen: Evidence) -> str | None:
-    return _of_cores("the load generator used", seen.generator_cores, seen.cores, GENERATOR_SHARE)
+    if _of_cores("", seen.host_cores, seen.cores, BUSY_SHARE) is None:
+        return None
+    used = seen.generator_cores
+    return _of_cores("the load generator used", used, seen.cores, MAX_GENERATOR_SHARE)
 
 
 def _memory(seen: Evidence) -> str | None:

@@ -105,8 +105,9 @@ def level_of(
     judged_errors = _error_verdict(errors, search)
     if judged_errors is Verdict.INCONCLUSIVE:
         pooled = _errors([*trusted, *(look for look in larger if not look.disturbed)])
-        if _error_verdict(pooled, search) is Verdict.PASS:
-            errors, judged_errors = pooled, Verdict.PASS
+        judged_errors = _error_verdict(pooled, search)
+        if judged_errors is Verdict.FAIL:
+            judged_errors = Verdict.INCONCLUSIVE
     judged = [
         check(
             "ttft_p95_ms", p95, search.target_ms, minimum=search.minimum, arm="", step_users=None

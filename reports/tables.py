@@ -120,6 +120,14 @@ def cell_statistics(data: RunData, cell: Cell, target_ms: float) -> CellStatisti
     delays = delays_ms(rows, target_ms)
     succeeded = rows[(rows["outcome"] == Outcome.SUCCESS).to_numpy()]
     accepted, failed = accepted_and_failed(rows)
+    cancelled = len(rows) - accepted
+    # A start that was due and never made is a request that nobody answered.
+    dropped = sum(
+        block.dropped or 0
+        for block in data.manifest.blocks
+        if (block.arm, block.step_users) == (cell.arm, cell.step_users)
+    )
+    accepted, failed = accepted + dropped, failed + dropped
     window = cell.window_ns
     seconds = (window[1] - window[0]) / NS_PER_S if window else None
     host = host_means(data.host, window)
@@ -133,7 +141,7 @@ def cell_statistics(data: RunData, cell: Cell, target_ms: float) -> CellStatisti
         emulated=data.emulated(cell.arm),
         n=len(rows),
         left_out=cell.left_out,
-        cancelled=len(rows) - accepted,
+        cancelled=cancelled,
         no_first_token=int(np.isinf(delays).sum()),
         ttft_p50_ms=ttft(delays, 0.5),
         ttft_p95_ms=ttft(delays, 0.95),

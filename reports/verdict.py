@@ -47,6 +47,7 @@ class Kind:
 
 KINDS: dict[str, Kind] = {
     "ttft_p95_ms": Kind("TTFT p95", "ms", "at most"),
+    "ttft_user_p95_ms": Kind("TTFT_user p95, from the planned start", "ms", "at most"),
     "short_reply_p50_ms": Kind("short replies p50", "ms", "at most"),
     "error_rate": Kind("error rate", "share", "below"),
     "availability": Kind("availability", "share", "at least"),
@@ -63,6 +64,7 @@ def minimum_samples(slo: Slo) -> dict[str, int]:
     """
     return {
         "ttft_p95_ms": max(slo.minimum_samples.p95, minimum_n(0.95)),
+        "ttft_user_p95_ms": max(slo.minimum_samples.p95, minimum_n(0.95)),
         "short_reply_p50_ms": minimum_n(0.5),
         "error_rate": 1,
         "availability": slo.minimum_samples.availability,
@@ -178,8 +180,8 @@ def judged_arm(arms: Sequence[str]) -> str | None:
 def calibration_faults(calibrations: Sequence[Calibration], users: int, slo: Slo) -> list[str]:
     """Return why the load generator's clock cannot be trusted at ``users``; empty: it can.
 
-    The calibration that counts is the one at the fewest users that are at least ``users``, before
-    and after the measurement; a calibration with fewer users vouches for nothing.
+    There has to be one before and one after the measurement. Those that vouch for ``users`` are at
+    as many or more, the fewest of those; a calibration with fewer users vouches for nothing.
     """
     enough = [item for item in calibrations if item.users >= users]
     if not enough:
@@ -190,7 +192,12 @@ def calibration_faults(calibrations: Sequence[Calibration], users: int, slo: Slo
     budget = slo.calibration_p99_ms(nearest)
     if budget is None:
         return [f"there is no budget for the generator's own error at {text.users(nearest)}"]
-    faults = []
+    told = {item.when for item in calibrations}
+    faults = [
+        f"the load generator was not calibrated {when} the measurement"
+        for when in ("before", "after")
+        if when not in told
+    ]
     for item in enough:
         if item.users != nearest:
             continue

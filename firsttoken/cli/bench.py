@@ -83,7 +83,7 @@ def bench(
         typer.Option(
             min=0,
             max=1,
-            help="Share of interrupted replies: 0.07.",
+            help="Share of replies the person means to interrupt: 0.07.",
         ),
     ] = None,
     burst_period: Annotated[
@@ -252,7 +252,9 @@ def bench(
             help="Keep the load generator to the last core and off the server's.",
         ),
     ] = False,
-    max_tokens: Annotated[int, typer.Option(min=1, max=4096, help="Tokens a reply.")] = 32,
+    max_tokens: Annotated[
+        int, typer.Option(min=1, max=4096, help="Longest reply asked for; the shortest: 8 tokens.")
+    ] = 32,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the schedule.")] = 1,
     out: Annotated[
         Path | None, typer.Option(help="Run folder. Default: runs/<UTC>-<scenario>.")
@@ -325,6 +327,9 @@ def bench(
             "--pin": pin or None,
             "--workers": workers,
             "--expect-workers": expect_workers,
+            "--bind": bind,
+            "--port": port,
+            "--rate": rate if capacity_of == "rate" else None,
         },
     )
     targets = open_slo(slo)
@@ -341,7 +346,7 @@ def bench(
     seconds = defaults.step_seconds if step_seconds is None else step_seconds
     steps = parse_users(seeking.users_of(users, defaults.users, opponent))
     options = scenario_options(scenario, seconds)
-    generators = sharing.generators_of(workers, expect_workers, bind, port)
+    generators = sharing.generators_of(workers, expect_workers, bind, port, min(steps))
     settle = sharing.settle_of(generators, settle, until_ci)
     options |= resting.options_of(scenario, settle=settle, until_ci=until_ci, until_cap=until_cap)
     if scenario in planned.SCENARIOS:

@@ -10,7 +10,7 @@ from firsttoken.trials import pinning
 SETTLE_CAP_S = 30.0
 PULSED = ("burst",)
 """Scenarios whose load comes in waves: it never is at rest, and is not meant to be."""
-PLANNED_ENDS = ("open_loop", "replay")
+PLANNED_ENDS = ("open_loop", "replay", "burst")
 """Scenarios whose starts are all planned beforehand: they cannot go on."""
 
 

@@ -10,13 +10,24 @@ LOCUST_PORT = 5557
 
 
 def generators_of(
-    workers: int | None, expect_workers: int | None, bind: str | None, port: int | None
+    workers: int | None,
+    expect_workers: int | None,
+    bind: str | None,
+    port: int | None,
+    users: int,
 ) -> Generators:
-    """Return who makes the load.
+    """Return who makes the load of at least ``users`` talkers.
 
     Raises:
-        UserError: an option was given that only means something beside another one.
+        UserError: an option was given that only means something beside another one, or a
+            generator would have no talker.
     """
+    asked = (workers or 0) + (expect_workers or 0)
+    if asked > users:
+        raise UserError(
+            f"--users: {users} talkers are too few for {asked} load generators; "
+            "expected one for each at least"
+        )
     if expect_workers is None and (bind is not None or port is not None):
         raise UserError("--bind and --port are for workers elsewhere: give --expect-workers too")
     if workers is None and expect_workers is None:

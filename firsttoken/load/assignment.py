@@ -18,7 +18,7 @@ class Assignment:
     request_id: str
     t_sched_ns: int
     """When it was meant to be sent: the talker's own start for its first request, else the moment
-    its previous reply had ended (a closed loop's plan is "at once")."""
+    its talker was free again (a closed loop's plan is "at once")."""
     request: ChatRequest
     line: Line
     hang_up_after_ms: float | None = None

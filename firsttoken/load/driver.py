@@ -153,6 +153,8 @@ class PlanDriver:
         self._running: _Running | None = None
         self._opened = Event()
         self._blocks = gevent.spawn(self._run_blocks)
+        # gevent has printed the fault. Nobody else would end the run.
+        self._blocks.link_exception(lambda _: self._end_run(int(ExitCode.FAULT)))
 
     @property
     def users(self) -> int:

@@ -155,11 +155,15 @@ class Settling:
 
         Waiting for rest, it is to be called every half second or so; it is False as long as less
         than a window has passed or too few first tokens came, for which it looks further back, up
-        to a minute. The longer it takes the further back it looks: over half of the time so far.
+        to a minute. The longer it takes the further back it looks: over half of the time so far,
+        and over no more than it keeps.
         """
         if self._window_s is None:
             return self._level(self._begin_ns, now_ns, JUDGING)
-        window_ns = max(int(self._window_s * NS_PER_S), (now_ns - self._begin_ns) // 2)
+        longest_ns = _MAX_SLOTS * self._slot_ns
+        window_ns = max(
+            int(self._window_s * NS_PER_S), min((now_ns - self._begin_ns) // 2, longest_ns)
+        )
         start_ns = now_ns - window_ns
         level = start_ns >= self._begin_ns and self._level(
             self._reach_back(start_ns), now_ns, SEEKING

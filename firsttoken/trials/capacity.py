@@ -41,7 +41,15 @@ _ROW_COLUMNS = (
     "ttft_user_ms",
     "outcome",
 )
-_HOST_COLUMNS = ("t_ns", "steal_share", "throttled_share", "foreign_cpu")
+_HOST_COLUMNS = (
+    "t_ns",
+    "steal_share",
+    "throttled_share",
+    "foreign_cpu",
+    "host_cpu",
+    "generator_cpu",
+    "engine_cpu",
+)
 MOST_TALKERS = 200
 """Talkers that make the starts of a given rate; also the largest number of devices that the clock
 has a budget for."""
@@ -234,11 +242,19 @@ def look_of(
     # A start that was never made is a request that nobody answered.
     waited = np.concatenate([delays[~np.isnan(delays)], np.full(dropped, np.inf)])
     during = host[(host["t_ns"] > block.steady_ns) & (host["t_ns"] <= block.ended_ns)]
-    steal, throttled, foreign = (
-        float(during[name].mean()) if during[name].notna().any() else None
-        for name in ("steal_share", "throttled_share", "foreign_cpu")
+    means = {
+        name: float(during[name].mean()) if during[name].notna().any() else None
+        for name in _HOST_COLUMNS[1:]
+    }
+    usage = trust.Usage(
+        cores=cores,
+        host=means["host_cpu"],
+        generator=means["generator_cpu"],
+        engine=means["engine_cpu"],
+        foreign=means["foreign_cpu"],
+        foreign_program=None,
+        pinned=False,
     )
-    usage = trust.Usage(cores, None, None, None, foreign, None, pinned=False)
     return Look(
         load=load,
         delays=waited,
@@ -246,9 +262,10 @@ def look_of(
         failed=failed + dropped,
         settled=block.settled,
         disturbed=(
-            *verdict.host_faults(steal, throttled),
+            *verdict.host_faults(means["steal_share"], means["throttled_share"]),
             *trust.generator_faults([block], block.step_users),
             *trust.foreign_faults(usage, block.step_users),
+            *trust.sharing_faults(usage, block.step_users),
         ),
         block=block.number,
     )

@@ -23,19 +23,31 @@ class LedgerCollector:
     """Reads ``GET /debug/<table>?after=N`` of a router and appends what is new.
 
     The router keeps a bounded number of records, so :meth:`collect` is meant once a second.
-    ``number`` tells the routers of one run apart.
+    ``number`` tells the routers of one run apart, ``key`` is the API key of one that wants it.
 
     Raises:
         LedgerUnreadableError: the router does not tell.
     """
 
-    def __init__(self, run_dir: Path, router_url: str, table: Ledger, number: int = 0) -> None:
-        self._http = httpx.Client(base_url=router_url, timeout=5.0)
+    def __init__(
+        self,
+        run_dir: Path,
+        router_url: str,
+        table: Ledger,
+        number: int = 0,
+        key: str | None = None,
+    ) -> None:
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        self._http = httpx.Client(base_url=router_url, timeout=5.0, headers=headers)
         self._table = table
         self._after = 0
-        # What the router did before this run is skipped.
-        for _ in self._pages():
-            pass
+        try:
+            # What the router did before this run is skipped.
+            for _ in self._pages():
+                pass
+        except LedgerUnreadableError:
+            self._http.close()
+            raise
         self._part = PartWriter(run_dir, table, f"router-{number}")
 
     def _pages(self) -> Iterator[list[dict[str, Any]]]:

@@ -20,6 +20,7 @@ from firsttoken.core.clock import WallAnchor
 from firsttoken.core.errors import UserError
 from firsttoken.core.records import ArmTarget, BlockResult, Manifest, WorkerResult, consolidate
 from firsttoken.core.slo import Slo
+from firsttoken.trials.announce import announce
 from firsttoken.trials.calibrate import calibrate
 from firsttoken.trials.generators import ONE, Generators, LoadProcesses
 from firsttoken.trials.host_sampler import HostSampler, PidsOf
@@ -27,6 +28,7 @@ from firsttoken.trials.ledgers import LEDGERS, LedgerCollector, LedgerUnreadable
 from firsttoken.trials.pinning import Pinning, check_servers
 from firsttoken.trials.progress import Progress
 from firsttoken.trials.serving import Servers
+from firsttoken.trials.target import read_key
 
 CALIBRATION_SECONDS = 4.0
 _VERSIONS_OF = ("firsttoken", "locust", "xllamacpp", "httptools", "pyarrow")
@@ -190,10 +192,14 @@ class Run:
         self._slo = slo
         self._progress = progress
         self._pids = pids or {}
+        self._routers = {
+            arm.target.url: arm.api_key_env for arm in first.arms if arm.is_router
+        }.items()
         self._notes = notes
         self._manifest = _manifest(first)
         self._stack = ExitStack()
         self._load: LoadProcesses | None = None
+        self._collectors: list[LedgerCollector] = []
 
     def __enter__(self) -> Self:
         self._manifest.write(self.run_dir)
@@ -234,6 +240,7 @@ class Run:
         plan = _write_plan(measurement, self.run_dir, first_block=len(self._manifest.blocks))
         file = Path(loadtests.__file__).with_name(f"{measurement.scenario}.py")
         keys = [arm.api_key_env for arm in measurement.arms if arm.api_key_env]
+        announce(self._routers, measurement.run_id, measurement.scenario, begins=True)
         blocks: list[BlockResult] = []
         with LoadProcesses(
             (file, SCENARIOS[measurement.scenario]),
@@ -288,12 +295,19 @@ class Run:
 
     def _watch(self) -> None:
         """Begin to sample the host and to collect what our routers tell."""
-        urls = dict.fromkeys(arm.target.url for arm in self._first.arms if arm.is_router)
-        self._collectors = [
-            self._stack.enter_context(LedgerCollector(self.run_dir, url, table, number))
-            for number, url in enumerate(urls)
-            for table in LEDGERS
-        ]
+        self._collectors = []
+        for number, (url, api_key_env) in enumerate(self._routers):
+            key = read_key(api_key_env)
+            for table in LEDGERS:
+                try:
+                    collector = LedgerCollector(self.run_dir, url, table, number, key)
+                except LedgerUnreadableError as error:
+                    self._note(str(error))
+                else:
+                    self._collectors.append(self._stack.enter_context(collector))
+        self._stack.callback(
+            announce, self._routers, self._first.run_id, self._first.scenario, begins=False
+        )
         pids = {**self._pids, "generator": lambda: self._load.pids if self._load else []}
         if self._pids:
             # Whoever started the servers names them.

@@ -23,6 +23,8 @@ from firsttoken.core.errors import UserError
 from firsttoken.core.records import read_table
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import ExitCode, Phase
+from firsttoken.trials.alert_loop import alert_loop
+from firsttoken.trials.boards import Run, boards
 from firsttoken.trials.calibrate import calibrate
 from firsttoken.trials.capacity_proof import CapacityProof, capacity_proof
 from firsttoken.trials.capacity_proof import rows as capacity_rows
@@ -166,7 +168,7 @@ def prove_first_token(slo: Slo, progress: Progress) -> Path:
 
 
 def prove_capacity(slo: Slo, progress: Progress) -> Path:
-    """How many talking devices the router carries, and the bare engine."""
+    """How many talkers without a pause the router carries, and the bare engine."""
     run_dir, found = capacity_proof(CapacityProof(), slo, progress)
     report = build.report(run_dir, slo)
     write.write_all(report, run_dir)
@@ -175,12 +177,12 @@ def prove_capacity(slo: Slo, progress: Progress) -> Path:
     return write_page(
         EVIDENCE,
         "capacity",
-        "How many devices this machine carries: router and bare engine",
+        "How many talkers this machine carries: router and bare engine",
         f"{COMMAND} capacity",
-        f"Talking devices that hold TTFT p95 at most {found.target_ms:g} ms with fewer than "
-        f"{found.error_target:.0%} errors, one run, the targets in turn. local_only is the bare "
-        "engine with the guide's 4 slots, engine_24_slots the same with 24, hybrid the router "
-        "before 24 slots; its backup is an **emulated** cloud.\n\n"
+        f"Talkers without a pause that hold TTFT p95 at most {found.target_ms:g} ms with fewer "
+        f"than {found.error_target:.0%} errors, one run, in turn. local_only is the bare "
+        "engine with the guide's 4 slots, hybrid the router before an engine with 24; its backup "
+        "is an **emulated** cloud.\n\n"
         f"{markdown_table(header, capacity_rows(found))}\n\n{answers}\n\n"
         f"```text\n{terminal.table(report)}\n```",
     )
@@ -244,7 +246,37 @@ def prove_sessions(slo: Slo, progress: Progress) -> Path:
     )
 
 
+def prove_alert_loop(slo: Slo, progress: Progress) -> Path:  # noqa: ARG001 - the rules have their own
+    """From a fault of the engine to its recovery, by way of Prometheus and Alertmanager."""
+    return write_page(
+        EVIDENCE,
+        "alert-loop",
+        "From a fault to its recovery: the alert loop and the router's own breaker",
+        f"{COMMAND} alert-loop",
+        alert_loop(progress),
+    )
+
+
+def prove_boards(slo: Slo, progress: Progress) -> Path:
+    """Pictures of every board from a run of three minutes, with an engine that stands still."""
+    plan = Run()
+    pictures = boards(plan, slo, progress)
+    listed = "\n\n".join(f"![{path.stem}](../boards/{path.name})" for path in pictures)
+    return write_page(
+        EVIDENCE,
+        "boards",
+        "Every board, from a real run",
+        f"{COMMAND} boards",
+        f"{plan.talkers} talkers for {plan.seconds:g} s through the router before the embedded "
+        f"engine; after {plan.before:g} s the engine stands still for {plan.still:g} s. Backup is "
+        "an **emulated** cloud; the alert loop is in dry run. Previews drawn by firsttoken from "
+        f"the boards' JSON and a real Prometheus: not made by Grafana.\n\n{listed}",
+    )
+
+
 PROOFS: dict[str, Callable[[Slo, Progress], Path]] = {
+    "alert-loop": prove_alert_loop,
+    "boards": prove_boards,
     "capacity": prove_capacity,
     "clock": prove_clock,
     "first-token": prove_first_token,

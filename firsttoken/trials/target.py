@@ -115,11 +115,10 @@ def _check_first_token(
                 if isinstance(event, Failure):
                     raise UserError(f"{target.url} failed inside the stream: {event.message}")
                 if is_token(event):
-                    # What a router that wants keys keeps is not read without one.
                     return replace(
                         target,
                         emulated=EMULATED_HEADER in reply.headers,
-                        is_router=TIER_HEADER in reply.headers and key is None,
+                        is_router=TIER_HEADER in reply.headers,
                     )
     raise UserError(
         f"{target.url}{call.path} streamed no token in the {dialect.name} dialect; see --dialect"

@@ -67,9 +67,9 @@ def sharing_note(targets: tuple[Target, ...]) -> str | None:
             f"both arms ask the same server, {first.host}:{first.port or first.scheme}: what one "
             "arm said is in the other's prefix cache"
         )
-    if one.is_router != other.is_router:
+    if one.is_router or other.is_router:
         return (
-            "one arm is a router: if the engine behind it is the other arm's, what one arm said "
-            "is in the other's prefix cache"
+            "an arm is a router: if the engine behind it also serves the other arm, what one arm "
+            "said is in the other's prefix cache"
         )
     return None

@@ -146,9 +146,9 @@ def rows(*ttft_ms: float, number: int = 3, user_ms: float = 0.0) -> pd.DataFrame
 def host(steal: float, foreign: float = 0.0) -> pd.DataFrame:
     stamps = [second * NS_PER_S for second in range(30)]
     shares = [steal if 10 < second <= 20 else 0.9 for second in range(30)]
-    return pd.DataFrame(
-        {"t_ns": stamps, "steal_share": shares, "throttled_share": None, "foreign_cpu": foreign}
-    )
+    unknown = dict.fromkeys(("throttled_share", "host_cpu", "generator_cpu", "engine_cpu"))
+    known = {"t_ns": stamps, "steal_share": shares, "foreign_cpu": foreign}
+    return pd.DataFrame({**known, **unknown})
 
 
 def test_a_look_is_of_its_block_alone() -> None:

@@ -155,6 +155,7 @@ class Master:
         environment.events.heartbeat_sent.add_listener(self._on_heartbeat)
         tell("master", port=runner.server.port)
         self._blocks = gevent.spawn(self._run)
+        self._blocks.link_exception(lambda _: self._end_run(int(ExitCode.FAULT)))
 
     def close(self) -> None:
         """Have the workers end and wait for their last rows. May be called again."""
@@ -189,6 +190,11 @@ class Master:
             self._end_run(int(ExitCode.PASS))
 
     def _begin(self) -> None:
+        if self._expected > min(self._plan.steps):
+            raise UserError(
+                f"{min(self._plan.steps)} talkers are too few for {self._expected} load "
+                "generators; expected one for each at least"
+            )
         if len(self._here()) < self._expected:
             raise UserError("a load generator was lost before the run began")
         self._began = True
@@ -257,6 +263,9 @@ class Master:
                 self._look()
         if worker.trips:
             worker.offset = messages.offset_of(worker.trips)
+        elif worker.offset is SAME_CLOCK and worker.lost_ns is None:
+            # Nobody knows when it would begin, nor what its stamps mean.
+            self._lose(worker)
 
     def _tell_workers(self) -> None:
         tell("workers", workers=[asdict(worker.told()) for worker in self._workers.values()])

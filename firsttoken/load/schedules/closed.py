@@ -31,7 +31,8 @@ class ClosedLoop:
             return None
         begun = self._turns.get(user, 0)
         due_ns = now_ns
-        if begun == 0:
+        # Without a ramp of the plan, a talker is due when Locust has made it.
+        if begun == 0 and window.ramp_ns > window.start_ns:
             due_ns = window.start_ns + (window.ramp_ns - window.start_ns) * user // self._users
             if now_ns < due_ns:
                 return Wait(due_ns)
