@@ -144,6 +144,13 @@ def coloured(pattern: str, colour: str) -> Override:
     }
 
 
+def shades(colour: str) -> Override:
+    """Give every series a shade of one colour."""
+    override = coloured(".*", colour)
+    override["properties"][0]["value"]["mode"] = "shades"
+    return override
+
+
 def by_word(colours: Mapping[str, str]) -> list[Override]:
     """Colour series by the word their name begins with."""
     return [coloured(f"^{word}\\b.*", colour) for word, colour in colours.items()]

@@ -126,7 +126,7 @@ def _failures(slo: Slo) -> Row:
                     )
                 ],
                 Unit.PER_SECOND,
-                colours=[_reds()],
+                colours=[theme.shades(theme.ERROR)],
                 stacked=True,
                 width=8,
                 empty="none",
@@ -146,7 +146,7 @@ def _failures(slo: Slo) -> Row:
                     )
                 ],
                 Unit.PER_SECOND,
-                colours=[_reds()],
+                colours=[theme.shades(theme.ERROR)],
                 stacked=True,
                 empty="none",
             ),
@@ -165,7 +165,7 @@ def _failures(slo: Slo) -> Row:
                     )
                 ],
                 Unit.PER_SECOND,
-                colours=[_reds()],
+                colours=[theme.shades(theme.ERROR)],
                 stacked=True,
                 empty="none",
             ),
@@ -301,9 +301,3 @@ def _state() -> Row:
             ),
         ],
     )
-
-
-def _reds() -> theme.Override:
-    override = coloured(".*", theme.ERROR)
-    override["properties"][0]["value"]["mode"] = "shades"
-    return override

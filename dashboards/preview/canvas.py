@@ -124,7 +124,7 @@ class Canvas:
             length=0,
             labelsize=10 * 72 / DPI,
             labelcolor=MUTED,
-            pad=4 * 72 / DPI,
+            pad=7 * 72 / DPI,
             labelfontfamily=FAMILY,
         )
         for spine in axes.spines.values():

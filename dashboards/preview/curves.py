@@ -95,9 +95,18 @@ def time_axis(axes: Axes, window: Window, plot: Box) -> None:
 
 def moments(axes: Axes, scene: Scene) -> None:
     """Mark what happened meanwhile: a line, and below the graph how long it lasted."""
+    pixel = 1 / axes.bbox.height
     for each in scene.moments:
         axes.axvline(each.start, color=each.colour, linewidth=0.8, linestyle=(0, (3, 2)), zorder=1)
-        axes.axvspan(each.start, each.end, 0, 0.018, color=each.colour, linewidth=0, zorder=4)
+        axes.axvspan(
+            each.start,
+            each.end,
+            -5 * pixel,
+            -2 * pixel,
+            color=each.colour,
+            linewidth=0,
+            clip_on=False,
+        )
 
 
 def gridded(field: Field, scene: Scene) -> tuple[Curve, Curve]:

@@ -28,7 +28,7 @@ from firsttoken.engines.supervisor import EngineSupervisor
 from firsttoken.trials import run_folder, servers
 from firsttoken.trials.monitoring import start_alertmanager, start_exporter, start_prometheus
 from firsttoken.trials.progress import Progress
-from firsttoken.trials.talkers import Talkers
+from firsttoken.trials.talkers import Manner, Talkers
 
 PICTURES = Path("docs/boards")
 
@@ -36,11 +36,14 @@ PACE = Pace(scrape=1, evaluation=1, recent=60, samples=10, hold_scale=0.05, grou
 """Fast enough that three minutes show what a day would."""
 
 
+MANNER = Manner(complex_share=0.05)
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What is run for the pictures. Times are seconds."""
 
-    talkers: int = 15
+    talkers: int = 12
     before: float = 60.0
     still: float = 45.0
     """For which the engine stands still."""
@@ -104,7 +107,7 @@ def _run(
 
 
 async def _talk(url: str, engine: EngineSupervisor, plan: Run, run_id: str) -> None:
-    async with Talkers(url, seed=plan.seed) as talkers:
+    async with Talkers(url, MANNER, plan.seed) as talkers:
         async with asyncio.TaskGroup() as group:
             group.create_task(talkers.talk(plan.talkers, plan.seconds))
             group.create_task(_stand_still(engine, plan))
@@ -133,7 +136,7 @@ async def _stand_still(engine: EngineSupervisor, plan: Run) -> None:
 
 def _with_loop(file: Path, folder: Path) -> Path:
     """Turn the loop on, in dry run, in a settings file; return the file with its token."""
-    token = folder / "alert-token"
+    token = folder.resolve() / "alert-token"
     token.touch(0o600)
     token.write_text(os.urandom(24).hex(), encoding="ascii")
     yaml = YAML()

@@ -13,7 +13,14 @@ from firsttoken.trials.generators import ONE, Generators
 
 def asked(**options: Any) -> Generators:
     return generators_of(
-        **{"workers": None, "expect_workers": None, "bind": None, "port": None, **options}
+        **{
+            "workers": None,
+            "expect_workers": None,
+            "bind": None,
+            "port": None,
+            "users": 20,
+            **options,
+        }
     )
 
 
@@ -25,6 +32,11 @@ def test_nothing_asked_is_one_process() -> None:
 def test_workers_here_need_no_port_that_is_known() -> None:
     assert asked(workers=2) == Generators(workers=2)
     assert (asked(workers=2).bind, asked(workers=2).port) == ("127.0.0.1", 0)
+
+
+def test_a_generator_without_a_talker_is_refused() -> None:
+    with pytest.raises(UserError, match="2 talkers are too few for 3 load generators"):
+        asked(workers=1, expect_workers=2, users=2)
 
 
 def test_workers_elsewhere_find_the_master() -> None:

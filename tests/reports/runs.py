@@ -39,6 +39,12 @@ CALIBRATED = Calibration(
     when="before",
 )
 
+
+def calibrated(**changes: Any) -> list[Calibration]:
+    """Return a calibration before and one after, with ``changes`` in both."""
+    return [replace(CALIBRATED, when=when, **changes) for when in ("before", "after")]
+
+
 NOTES = {
     "hybrid": "router; its remote tier is an emulated cloud",
     "remote_only": "emulated cloud",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +82,8 @@ def test_largest_step_is_the_planned_one(tmp_path: Path) -> None:
     ("changes", "words"),
     [
         ({"calibration": []}, "calibrated never"),
-        ({"calibration": [replace(runs.CALIBRATED, error_p99_ms=8.0)]}, "own error was p99 8.0 ms"),
-        ({"calibration": [replace(runs.CALIBRATED, users=10)]}, "only at 10 users"),
+        ({"calibration": runs.calibrated(error_p99_ms=8.0)}, "own error was p99 8.0 ms"),
+        ({"calibration": runs.calibrated(users=10)}, "only at 10 users"),
         ({"host_columns": {"steal_share": 0.3}}, "hypervisor took 30.00 %"),
         ({"host_columns": {"throttled_share": 0.2}}, "quota held"),
     ],

@@ -85,8 +85,12 @@ def test_the_report_gives_the_answer_for_the_verdict(
     tmp_path: Path, error_p99_ms: float, verdict: Verdict
 ) -> None:
     blocks = [Block("target", 21, runs.lognormal(900, 100)), Block("against", 6, [500.0] * 90)]
-    clock = replace(CALIBRATED, users=21, error_p99_ms=error_p99_ms, when="after")
-    runs.write(tmp_path, blocks, with_attempts=False, calibration=[clock])
+    # A search begins with few talkers: what vouches for the most of them comes after.
+    clock = [
+        replace(CALIBRATED, users=4),
+        replace(CALIBRATED, users=21, error_p99_ms=error_p99_ms, when="after"),
+    ]
+    runs.write(tmp_path, blocks, with_attempts=False, calibration=clock)
     capacity.write(answer(), tmp_path)
     report = build.report(tmp_path, SLO)
     assert report.verdict is verdict

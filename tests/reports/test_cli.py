@@ -25,7 +25,7 @@ app.command()(report)
 def test_exit_code_is_the_verdict(
     tmp_path: Path, median_ms: float, n: int, calibrated: bool, code: int
 ) -> None:
-    calibration = [runs.CALIBRATED] if calibrated else []
+    calibration = runs.calibrated() if calibrated else []
     runs.write(tmp_path, [Block("hybrid", 20, lognormal(median_ms, n))], calibration=calibration)
     result = CliRunner().invoke(app, [str(tmp_path), "--json"])
     assert result.exit_code == code

@@ -13,6 +13,7 @@ import pytest
 
 from firsttoken.core import slo as slo_room
 from firsttoken.core.records import BlockResult, Manifest
+from firsttoken.core.words import Verdict
 from reports import breakdown, build
 from reports.build import Report
 from tests.reports import runs
@@ -81,6 +82,28 @@ def test_what_users_felt_stands_beside_ttft_in_an_open_loop(tmp_path: Path) -> N
     assert found.user_ttft_p50_ms.value == 740.0
     assert found.user_ttft_p95_ms.value == math.inf
     assert found.user_share.value == pytest.approx(21 / 110, abs=1e-4)
+
+
+def test_what_users_felt_is_what_is_judged_in_an_open_loop(tmp_path: Path) -> None:
+    """A pool of busy talkers hides the queue from TTFT; nobody may PASS by that."""
+    run_dir = runs.write(tmp_path, [Block("hybrid", 20, [100.0] * 400)])
+    path = run_dir / "requests.parquet"
+    table = pq.read_table(path)
+    at = table.schema.get_field_index("ttft_user_ms")
+    pq.write_table(table.set_column(at, "ttft_user_ms", pa.array([3_100.0] * 400)), path)
+    replace(Manifest.read(run_dir), blocks=[open_block(dropped=0)]).write(run_dir)
+    report = build.report(run_dir, SLO)
+    judged = {check.name: check.verdict for check in report.checks if check.judged}
+    assert judged == {"error_rate": Verdict.PASS, "ttft_user_p95_ms": Verdict.FAIL}
+    assert report.verdict is Verdict.FAIL
+
+
+def test_a_start_that_was_never_made_is_an_error(tmp_path: Path) -> None:
+    run_dir = runs.write(tmp_path, [Block("hybrid", 20, [100.0] * 400)])
+    replace(Manifest.read(run_dir), blocks=[open_block(dropped=100)]).write(run_dir)
+    report = build.report(run_dir, SLO)
+    assert report.cell("hybrid", 20).error_rate.value == 0.2
+    assert report.verdict is Verdict.FAIL
 
 
 def test_arms_are_paired_by_their_place_in_the_schedule(tmp_path: Path) -> None:

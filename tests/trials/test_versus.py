@@ -29,7 +29,7 @@ ENGINE = Target("http://127.0.0.1:11434", "qwen", "ollama")
         ((ENGINE, Target("http://10.0.0.2:11434", "qwen", "ollama")), None),
         ((ENGINE, Target("http://127.0.0.1:11434", "other", "openai")), "same server"),
         ((ROUTER, ENGINE), "behind it"),
-        ((ROUTER, Target("http://127.0.0.1:8081", "auto", "openai", is_router=True)), None),
+        ((ROUTER, Target("http://127.0.0.1:8081", "auto", "openai", is_router=True)), "behind it"),
     ],
 )
 def test_a_shared_prefix_cache_is_warned_of(targets: tuple[Target, ...], words: str | None) -> None:
