@@ -64,6 +64,8 @@ class Talkers:
     seed: int = 1
     answered: int = 0
     failed: int = 0
+    rated: int = 0
+    """Ratings that the router counted."""
     _http: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -130,7 +132,8 @@ class Talkers:
 
     async def rate(self, request: str, stars: int) -> None:
         """Rate the answer to a request."""
-        await self._http.post("/v1/feedback", json={"request_id": request, "rating": stars})
+        reply = await self._http.post("/v1/feedback", json={"request_id": request, "rating": stars})
+        self.rated += reply.is_success
 
     async def announce(self, run_id: str, scenario: str) -> None:
         """Say that a load test begins."""

@@ -148,7 +148,7 @@ def test_a_restarted_engine_may_take_its_time_to_load(
             await asyncio.sleep(LOAD_S + 10.0)
             assert (len(ollama.loads), ollama.given_up) == (1, 0)
             assert made.serving.monitor.blocked == frozenset()
-            assert made.metric("actions", result="succeeded") == 1
+            assert made.metric("_actions", result="succeeded") == 1
 
     run(main())
 

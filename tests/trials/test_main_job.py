@@ -69,7 +69,8 @@ def test_the_router_serves_on_when_the_engine_is_killed_in_a_run(tmp_path: Path)
         spy.measuring.wait(60)
         parts = tmp_path / "run" / "parts"
         wait_for(lambda: any(part.stat().st_size > 6000 for part in parts.glob("requests-*")))
-        engine = descendants("firsttoken.engines.llamacpp")[0]
+        engines = descendants("firsttoken.engines.llamacpp")
+        (engine,) = (process for process in engines if process.pid not in before)
         os.kill(engine.pid, signal.SIGKILL)
         killed.append(engine.pid)
 
