@@ -129,7 +129,7 @@ def test_a_killed_engine_comes_back_on_the_same_address(tmp_path: Path) -> None:
         assert "ended by signal 9; restarted in" in events[0]
         second = engine.pid
         began = time.monotonic()
-    assert time.monotonic() - began < 2.0
+    assert time.monotonic() - began < 8
     assert engine.wait(0)
     assert engine.failure is None
     assert engine.pid is None
@@ -199,7 +199,7 @@ def test_stop_during_a_restart_on_request(tmp_path: Path) -> None:
     began = time.monotonic()
     engine.stop()
     thread.join()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 8
     children = psutil.Process().children()
     assert not [p for p in live(children) if engine.options.to_json() in p.cmdline()]
     assert not caught or "stopped before it was ready" in caught[0]
@@ -221,7 +221,7 @@ def test_stop_during_a_restart(tmp_path: Path) -> None:
     )
     began = time.monotonic()
     engine.stop()
-    assert time.monotonic() - began < 2.5
+    assert time.monotonic() - began < 8
     assert not [p for p in live(children()) if engine.options.to_json() in p.cmdline()]
 
 

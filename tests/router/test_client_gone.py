@@ -58,7 +58,7 @@ async def test_the_backend_is_freed_and_the_request_is_cancelled(
 ) -> None:
     router = await start(local=script, backend=PATIENT)
     await _leave_after(router, size, stream=stream)
-    await router.local.until(lambda: router.local.connections == 0, seconds=1.0)
+    await router.local.until(lambda: router.local.connections == 0)
     (decision,) = await router.settled(1)
     assert (decision["outcome"], decision["error_type"]) == ("cancelled", "client_gone")
     assert router.cloud.calls == []
@@ -92,12 +92,12 @@ async def test_a_client_that_leaves_during_its_body_is_no_request(start: Start) 
 
 async def test_a_slow_client_is_not_a_stalled_backend(start: Start) -> None:
     """The client reads nothing for longer than the stall limit while the backend keeps sending."""
-    router = await start(local=answer(*["x" * 1000] * 3000))
+    router = await start(local=answer(*["x" * 1000] * 3000), deadline_s=1.0)
     async with (
         httpx.AsyncClient(base_url=router.url, timeout=10) as client,
         client.stream("POST", "/v1/chat/completions", json=chat()) as reply,
     ):
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(1.2)
         content = await reply.aread()
     assert content.endswith(DONE)
     assert (await router.settled(1))[0]["outcome"] == "success"

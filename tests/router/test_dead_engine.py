@@ -19,12 +19,14 @@ from tests.router.conftest import Running, Start, backend
 from tests.router.walls import Engine, Healthy
 
 USERS = 20
-DEADLINE_S = 0.4
+DEADLINE_S = 0.8
 """To the first local token."""
-INTERVAL_S = 1.4
-TIMEOUT_S = 0.65
+INTERVAL_S = 2.8
+TIMEOUT_S = 1.3
 """Of one probe: longer than it takes to open the circuit, so that the probe that finds the engine
 silent is still under way when the next one is due."""
+STALL_S = 1.0
+"""For how long a busy machine may stand still."""
 
 SETTINGS: dict[str, Any] = {
     "breaker": BreakerRules.of_probes(3, INTERVAL_S, TIMEOUT_S),
@@ -74,7 +76,7 @@ async def test_nobody_waits_for_a_dead_engine_and_it_serves_again_in_time(
     async with Engine() as engine, running(Healthy()) as cloud:
         backends = (
             backend("local", engine.url, slots=USERS, first_token_timeout_s=DEADLINE_S),
-            backend("cloud", cloud, first_token_timeout_s=5.0),
+            backend("cloud", cloud),
         )
         router = await start(backends=backends, modes=modes, **SETTINGS)
         users = Users(router)
@@ -106,7 +108,7 @@ async def test_nobody_waits_for_a_dead_engine_and_it_serves_again_in_time(
         else:
             await engine.listen()
         back_ns = monotonic_ns()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while "local" not in told(replies, "backend"):
                 replies = await users.ask()
         assert told(await users.ask(), "backend") == {"local"}
@@ -130,7 +132,8 @@ def check_attempts(attempts: list[dict[str, Any]], back_ns: int) -> None:
     assert len(failed_ns) >= SETTINGS["breaker"].failures
     opened_ns = failed_ns[SETTINGS["breaker"].failures - 1]
     again_ns = min(each["started_ns"] for each in local if each["started_ns"] > opened_ns)
-    assert back_ns < again_ns <= back_ns + INTERVAL_S * NS_PER_S, (again_ns - back_ns) / NS_PER_S
+    late_ns = again_ns - back_ns
+    assert 0 < late_ns <= (INTERVAL_S + STALL_S) * NS_PER_S, late_ns / NS_PER_S
 
 
 def check_arrivals(engine: Engine, back_ns: int) -> None:

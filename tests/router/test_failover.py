@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from firsttoken.core.words import ErrorType
-from tests.router.conftest import DEADLINE_S, Start, backend, chat
+from tests.router.conftest import DEADLINE_S, PATIENCE_S, Start, backend, chat
 from tests.router.upstream import (
     DONE,
     FINISH,
@@ -60,7 +60,9 @@ LATE = {ErrorType.FIRST_TOKEN_TIMEOUT}
 @pytest.mark.parametrize("name", FAULTS)
 async def test_another_backend_answers_whole_and_in_time(start: Start, name: str) -> None:
     script, error_type = FAULTS[name]
-    router = await start(local=script, cloud=answer("all", " is", " well"))
+    late = error_type in LATE
+    deadline_s = DEADLINE_S if late else PATIENCE_S
+    router = await start(local=script, cloud=answer("all", " is", " well"), deadline_s=deadline_s)
     began = time.monotonic()
     reply = await router.ask(headers={"X-Request-Id": "r-1"})
     took_s = time.monotonic() - began
@@ -73,7 +75,8 @@ async def test_another_backend_answers_whole_and_in_time(start: Start, name: str
     assert reply.headers["x-firsttoken-attempts"] == "2"
     overflow = error_type is ErrorType.CONTEXT_OVERFLOW
     assert reply.headers["x-firsttoken-reason"] == ("context_overflow" if overflow else "failover")
-    assert took_s < (DEADLINE_S if error_type in LATE else 0) + 0.2
+    # Not until the deadline where there is nothing to wait for; how soon, benchmarks say.
+    assert took_s < PATIENCE_S / 4
 
     (decision,) = await router.settled(1)
     assert decision["outcome"] == "success"
@@ -92,7 +95,7 @@ async def test_another_backend_answers_whole_and_in_time(start: Start, name: str
     assert await router.metric("llm_errors_total", backend="local", error_type=error_type) == 1
     assert await router.metric("llm_fallbacks_total", **{"from": "local", "to": "cloud"}) == 1
     assert await router.metric("llm_requests_in_flight") == 0
-    if error_type in LATE:
+    if late:
         await router.local.until(lambda: router.local.connections == 0)
 
 
@@ -102,7 +105,7 @@ async def test_a_refused_connection_costs_nothing(start: Start) -> None:
     began = time.monotonic()
     reply = await router.ask()
     assert reply.headers["x-firsttoken-backend"] == "cloud"
-    assert time.monotonic() - began < 0.15
+    assert time.monotonic() - began < PATIENCE_S / 4
     assert (await router.attempts())[0]["error_type"] == "connect"
 
 
@@ -141,7 +144,7 @@ async def test_a_local_timeout_is_named_where_the_cloud_has_that_trigger(start: 
     backends: list[Any] = []
     router = await start(local=silent)
     backends += [
-        backend("local", router.local.url),
+        backend("local", router.local.url, first_token_timeout_s=DEADLINE_S),
         backend("cloud", router.cloud.url, triggers=("local_model_timeout",)),
     ]
     second = await start(backends=tuple(backends))
@@ -189,7 +192,7 @@ async def test_when_all_fail_the_client_gets_a_real_status(
 
 @pytest.mark.parametrize("script", [silent, refuse(503), then_cut(b'{"choi')])
 async def test_failover_of_a_reply_that_is_not_streamed(start: Start, script: Script) -> None:
-    router = await start(local=script, cloud=answer("all", " well"))
+    router = await start(local=script, cloud=answer("all", " well"), deadline_s=DEADLINE_S)
     reply = await router.ask(stream=False)
     assert reply.json()["choices"][0]["message"]["content"] == "all well"
     assert reply.headers["x-firsttoken-backend"] == "cloud"
@@ -229,10 +232,10 @@ async def test_a_stall_after_the_first_token_is_given_up(start: Start) -> None:
         except ConnectionError:
             call.keep = False
 
-    router = await start(local=stall)
+    router = await start(local=stall, deadline_s=DEADLINE_S)
     began = time.monotonic()
     reply = await router.ask()
-    assert DEADLINE_S < time.monotonic() - began < DEADLINE_S + 0.3
+    assert DEADLINE_S < time.monotonic() - began < PATIENCE_S / 4
     assert b'"error"' in reply.content
     (decision,) = await router.settled(1)
     assert (decision["outcome"], decision["error_type"]) == ("timeout", "stalled")
@@ -244,11 +247,11 @@ async def test_tokens_that_come_in_time_are_never_a_stall(start: Start) -> None:
         await call.head()
         for _ in range(6):
             await call.chunk(delta("a"))
-            await asyncio.sleep(DEADLINE_S / 3)
+            await asyncio.sleep(0.25)
         await call.chunk(FINISH + DONE)
         await call.last_chunk()
 
-    router = await start(local=steady)
+    router = await start(local=steady, deadline_s=1.0)
     assert (await router.ask()).content.endswith(DONE)
     assert (await router.settled(1))[0]["outcome"] == "success"
 

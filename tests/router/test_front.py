@@ -18,7 +18,7 @@ from firsttoken.trials.ledgers import LedgerCollector
 from router.account import AttemptRecord, DecisionRecord
 from router.config import Limits
 from router.fronts.operations import PAGE
-from tests.router.conftest import Start, backend, chat
+from tests.router.conftest import DEADLINE_S, Start, backend, chat
 from tests.router.upstream import answer, refuse, silent, then_cut
 
 
@@ -140,7 +140,8 @@ async def test_a_head_that_is_too_large(start: Start) -> None:
 
 
 async def test_more_than_the_limit_in_flight_is_rejected_and_counted(start: Start) -> None:
-    router = await start(local=silent, cloud=silent, limits=Limits(in_flight=1))
+    hasty = {"first_token_timeout_s": DEADLINE_S}
+    router = await start(local=silent, cloud=silent, backend=hasty, limits=Limits(in_flight=1))
     first = asyncio.create_task(router.ask())
     await router.local.until(lambda: len(router.local.calls) == 1)
     reply = await router.ask()

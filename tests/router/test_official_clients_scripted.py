@@ -197,7 +197,8 @@ async def _raises(talker: Talker, name: str, *, stream: bool) -> Exception:
 async def test_a_stream_that_breaks_off_is_an_error(
     start: Start, talk: Open, name: str, script: Script
 ) -> None:
-    router = await start(local=script)
+    # Two seconds to the first token, and as long without another one.
+    router = await start(local=script, deadline_s=2.0)
     assert str(await _raises(talk(name, router), name, stream=True))
     (decision,) = await router.settled(1)
     assert decision["outcome"] in {"error", "timeout"}
@@ -239,7 +240,7 @@ async def test_a_client_that_gives_up_frees_the_backend(
     await router.local.until(lambda: len(router.local.calls) == 1)
     asking.cancel()
     await asyncio.wait((asking,))
-    await router.local.until(lambda: router.local.connections == 0, seconds=1)
+    await router.local.until(lambda: router.local.connections == 0)
     (decision,) = await router.settled(1)
     assert (decision["outcome"], decision["error_type"]) == ("cancelled", "client_gone")
 
@@ -250,7 +251,7 @@ async def test_a_client_that_closes_its_stream_frees_the_backend(
 ) -> None:
     router = await start(local=then_silent(ROLE, delta("first")), backend=PATIENT)
     await talk(name, router).first_part("auto", ASKED)
-    await router.local.until(lambda: router.local.connections == 0, seconds=1)
+    await router.local.until(lambda: router.local.connections == 0)
     (decision,) = await router.settled(1)
     assert decision["outcome"] == "cancelled"
 
@@ -264,7 +265,7 @@ async def test_a_client_with_a_deadline_of_its_own(start: Start) -> None:
         ask = client.chat.completions.create
         with pytest.raises(openai.APITimeoutError):
             await ask(model="auto", messages=ASKED, stream=True, timeout=0.1)
-    await router.local.until(lambda: router.local.connections == 0, seconds=1)
+    await router.local.until(lambda: router.local.connections == 0)
     assert (await router.settled(1))[0]["outcome"] == "cancelled"
 
 

@@ -29,7 +29,7 @@ def config(tmp_path: Path) -> Path:
 
 def test_ready_line_health_and_stop(config: Path) -> None:
     argv = [*ROUTER, "--config", str(config), "--port", "0", "--ready-json"]
-    with Child.start(argv, ready_timeout_s=15) as child:
+    with Child.start(argv, ready_timeout_s=30) as child:
         assert child.ready == {"url": child.url, "pid": child.pid}
         assert httpx.get(f"{child.url}/healthz").json() == {"status": "ok"}
         metrics = httpx.get(f"{child.url}/metrics")
@@ -37,7 +37,7 @@ def test_ready_line_health_and_stop(config: Path) -> None:
         assert 'llm_backend_up{backend="local"} 1.0' in metrics.text
         began = time.monotonic()
         assert child.stop() == 0
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 8
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -49,7 +49,7 @@ def test_a_request_in_flight_does_not_hold_up_the_stop(
         endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
         config.write_text(config.read_text().replace("http://127.0.0.1:9", endpoint))
         argv = [*ROUTER, "--config", str(config), "--port", "0", "--ready-json"]
-        with Child.start(argv, ready_timeout_s=15) as child:
+        with Child.start(argv, ready_timeout_s=30) as child:
             host, port = child.url.removeprefix("http://").split(":")
             body = b'{"model":"auto","messages":[{"role":"user","content":"hi"}],"stream":true}'
             with socket.create_connection((host, int(port))) as client:
@@ -60,7 +60,7 @@ def test_a_request_in_flight_does_not_hold_up_the_stop(
                 upstream, _ = silent.accept()
                 with upstream:
                     os.kill(child.pid, number)
-                    assert child.wait(timeout_s=4.0) == 0
+                    assert child.wait(timeout_s=10.0) == 0
                     assert client.recv(65536).startswith(b"HTTP/1.1 503 ")
 
 

@@ -157,7 +157,8 @@ def test_bench_json_is_the_report_and_nothing_else(tmp_path: Path) -> None:
     truth = [sys.executable, "-m", "firsttoken.upstreams.truth", "--port", "0"]
     with Child.start(truth) as server:
         argv = [sys.executable, "-m", "firsttoken.cli.main", "bench", "--target", server.url]
-        argv += ["--users", "2,4", "--step-seconds", "2", "--out", str(tmp_path / "run"), "--json"]
+        argv += ["--users", "2,4", "--step-seconds", "2", "--settle", "1"]
+        argv += ["--out", str(tmp_path / "run"), "--json"]
         found = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=100)
         truths = httpx.get(f"{server.url}/truth", params={"after": 0}).json()["rows"]
     report = json.loads(found.stdout)
