@@ -69,7 +69,7 @@ FAULTS = {
 
 DEADLINE_S = 0.8
 """To the first token, where it is to pass: a machine that stalls for a quarter of a second is no
-fault of a backend, and has to be told from a drip, whose first frame takes the wall some seconds."""
+backend's fault, and has to be told from a drip, whose first frame takes the wall some seconds."""
 
 TOLD = {
     ("error_in_200", "openai"): Expected.both(ErrorType.HTTP_5XX),
