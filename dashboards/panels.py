@@ -161,7 +161,7 @@ def heatmap(
 ) -> grafana.Panel:
     """Return how observations spread over a histogram's buckets; ``query`` keeps ``le``."""
     extra = _defaults(0, NO_TRAFFIC, None)
-    extra["fieldConfig"]["defaults"] |= {"unit": Unit.PER_SECOND.value}
+    extra["fieldConfig"]["defaults"] |= {"unit": Unit.REQUESTS_PER_SECOND.value}
     extra["options"] = {
         "calculate": False,
         "cellGap": 1,

@@ -53,7 +53,9 @@ class Unit(StrEnum):
 
     SECONDS = "s"
     SHARE = "percentunit"
-    PER_SECOND = "reqps"
+    REQUESTS_PER_SECOND = "reqps"
+    PER_SECOND = "ops"
+    """Of what is no request: probes, actions, ends of conversations."""
     BYTES = "bytes"
     USD = "currencyUSD"
     NUMBER = "short"

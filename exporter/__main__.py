@@ -20,6 +20,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from exporter.instruments import CONTENT_TYPE
+from exporter.slow_heads import BoundedProtocol
 from exporter.watching import Target, Watching
 from firsttoken.core.child import die_with_parent
 from firsttoken.core.errors import UserError
@@ -104,7 +105,7 @@ def run(target: Target, host: str, port: int, *, ready_json: bool = False) -> No
     server = _Server(
         uvicorn.Config(
             create_app(Watching(target)),
-            http="h11",  # it bounds the size of a request's head
+            http=BoundedProtocol,  # h11 bounds the size of a request's head
             ws="none",
             loop="asyncio",
             lifespan="on",

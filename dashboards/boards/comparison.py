@@ -148,7 +148,7 @@ def _curves(slo: Slo) -> Row:
                 _both(
                     lambda shift: queries.per_second(m.REQUESTS, "tier", shift=shift), "{{tier}} "
                 ),
-                Unit.PER_SECOND,
+                Unit.REQUESTS_PER_SECOND,
                 colours=_pale(TIER_COLOURS),
             ),
             timeseries(
@@ -198,7 +198,7 @@ def _curves(slo: Slo) -> Row:
                     "see the types of error on Routing and actions, for each time range.",
                 ),
                 _both(_failed, "failed "),
-                Unit.PER_SECOND,
+                Unit.REQUESTS_PER_SECOND,
                 decimals=3,
                 colours=_pale({"failed": theme.ERROR}),
             ),

@@ -204,7 +204,7 @@ def _traffic(slo: Slo) -> Row:
                     "none above zero: errors by type on Routing and actions.",
                 ),
                 [Line(queries.per_second(m.REQUESTS, "tier"), "{{tier}}")],
-                Unit.PER_SECOND,
+                Unit.REQUESTS_PER_SECOND,
                 colours=theme.BY_TIER,
                 stacked=True,
             ),

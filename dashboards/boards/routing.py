@@ -58,7 +58,7 @@ def _decisions() -> Row:
                         "{{tier}} {{reason}}",
                     )
                 ],
-                Unit.PER_SECOND,
+                Unit.REQUESTS_PER_SECOND,
                 colours=theme.by_backend(),
                 stacked=True,
             ),
@@ -92,7 +92,7 @@ def _failures(slo: Slo) -> Row:
                     "well above it: every request costs several attempts.",
                 ),
                 [Line(figures.attempts_per_second(), "{{tier}} {{backend}}")],
-                Unit.PER_SECOND,
+                Unit.REQUESTS_PER_SECOND,
                 colours=theme.by_backend(),
                 stacked=True,
                 width=8,

@@ -24,6 +24,7 @@ ALLOWED: dict[str, frozenset[Dimension]] = {
     Unit.SECONDS: frozenset({(("s", 1),)}),
     Unit.AGE: frozenset({(("s", 1),)}),
     Unit.SHARE: frozenset({NONE}),
+    Unit.REQUESTS_PER_SECOND: frozenset({_A_SECOND}),
     Unit.PER_SECOND: frozenset({_A_SECOND}),
     Unit.BYTES: frozenset({(("B", 1),)}),
     # Dollars, dollars an hour, dollars for so many tokens: the panel's title says which.

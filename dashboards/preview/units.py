@@ -84,6 +84,7 @@ _WRITERS: dict[str, Callable[[float, int | None], str]] = {
     "percentunit": lambda value, decimals: f"{_number(value * 100, decimals)}%",
     "bytes": lambda value, decimals: _scaled(value, decimals, *_BYTES),
     "reqps": lambda value, decimals: f"{_scaled(value, decimals, *_COUNTS)} req/s",
+    "ops": lambda value, decimals: f"{_scaled(value, decimals, *_COUNTS)} ops/s",
     "currencyUSD": lambda value, decimals: f"${_scaled(value, decimals, *_COUNTS)}",
     "short": lambda value, decimals: _scaled(value, decimals, *_COUNTS),
     "none": lambda value, decimals: _scaled(value, decimals, *_COUNTS),

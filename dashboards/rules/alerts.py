@@ -14,7 +14,6 @@ from dashboards.promql import (
     compare,
     duration,
     either,
-    less,
     of_tier,
     over,
     ratio,
@@ -24,22 +23,14 @@ from dashboards.promql import (
     total,
     up,
 )
-from dashboards.rules import guide_alerts, recording, terms
+from dashboards.rules import budget_alerts, guide_alerts, recording, terms
 from dashboards.rules.model import MINUTE, USUAL, Alert, Group, Pace, Severity
-from dashboards.rules.objective import Objective
 from dashboards.rules.windows import MONTH, WindowSet
 from firsttoken.core.alerts import OWN_ALERTS
 from firsttoken.core.catalogue import ActionResult, PressureKind
 from firsttoken.core.settings import LOCAL_BACKEND, Settings
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import Tier
-
-FIRST_TOKEN_SHARE = 0.95
-"""The share of first tokens that the target's percentile speaks of."""
-
-BAD_EVENTS = 5
-"""A budget does not burn because of fewer bad events than these in the long window: one slow
-request at night is 100 % of its hour."""
 
 FLAPS = 6
 """Changes between up and down in :data:`FLAP_SPAN`: three times away and back."""
@@ -72,73 +63,12 @@ def groups(
     """
     return (
         Group("firsttoken-settings", guide_alerts.alerts(slo, pace)),
-        Group("firsttoken-budgets", (*_late(slo, windows), *_failed(slo, windows))),
+        Group("firsttoken-budgets", budget_alerts.alerts(slo, windows)),
         Group("firsttoken-backends", _backends(pace)),
         Group("firsttoken-routing", (*_local_share(settings, pace), _fallbacks(pace))),
         Group("firsttoken-people", (_unhappy(pace),)),
         Group("firsttoken-watch", (*_absent(pace), _stalled(pace), *_loop(pace))),
     )
-
-
-def _late(slo: Slo, windows: WindowSet) -> tuple[Alert, ...]:
-    objective = Objective("targets.ttft_p95_ms", FIRST_TOKEN_SHARE)
-    target = f"{slo.ttft_p95_ms:g} ms"
-
-    def late_share(span: int) -> Query:
-        return less(Query("1"), recorded(recording.within_target(span)))
-
-    return tuple(
-        Alert(
-            name="LLMTTFTBudgetBurn",
-            query=_burns(
-                late_share(each.long),
-                late_share(each.short),
-                recorded(recording.late(each.long)),
-                objective.threshold(each, windows),
-            ),
-            severity=each.severity,
-            summary=f"Too many first tokens come after {target}.",
-            description=(
-                f"{{{{ $value | humanizePercentage }}}} of first tokens came after {target} in "
-                f"{duration(each.long)}, {windows.factor(each):g} times as many as the target "
-                "leaves room for."
-            ),
-            hold=each.hold,
-            labels={"window": duration(each.long)},
-            board="firsttoken-latency",
-        )
-        for each in windows.windows
-    )
-
-
-def _failed(slo: Slo, windows: WindowSet) -> tuple[Alert, ...]:
-    objective = Objective("targets.availability", slo.availability)
-    return tuple(
-        Alert(
-            name="LLMErrorBudgetBurn",
-            query=_burns(
-                recorded(recording.failed_share(each.long)),
-                recorded(recording.failed_share(each.short)),
-                recorded(recording.failed(each.long)),
-                objective.threshold(each, windows),
-            ),
-            severity=each.severity,
-            summary="Too many requests fail, every failover included.",
-            description=(
-                f"{{{{ $value | humanizePercentage }}}} of requests failed in "
-                f"{duration(each.long)}, {windows.factor(each):g} times as many as an "
-                f"availability of {slo.availability:.4g} leaves room for."
-            ),
-            hold=each.hold,
-            labels={"window": duration(each.long)},
-        )
-        for each in windows.windows
-    )
-
-
-def _burns(long: Query, short: Query, bad: Query, threshold: float) -> Query:
-    over_both = both(compare(long, ">", threshold), compare(short, ">", threshold), "job")
-    return both(over_both, compare(bad, ">=", BAD_EVENTS), "job")
 
 
 def _backends(pace: Pace) -> tuple[Alert, ...]:

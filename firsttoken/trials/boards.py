@@ -26,7 +26,7 @@ from firsttoken.core import settings as settings_room
 from firsttoken.core.slo import Slo
 from firsttoken.engines.supervisor import EngineSupervisor
 from firsttoken.trials import run_folder, servers
-from firsttoken.trials.monitoring import start_alertmanager, start_exporter, start_prometheus
+from firsttoken.trials.monitoring import address, start_exporter, start_monitoring
 from firsttoken.trials.progress import Progress
 from firsttoken.trials.talkers import Manner, Talkers
 
@@ -85,19 +85,11 @@ def _run(
     token = _with_loop(file, folder)
     router = servers.start_router(stack, file, folder / "router.log")
     exporter = start_exporter(stack, engine.url, folder / "exporter.log", probe_seconds=5)
-    known = {"router": _address(router.url), "exporter": _address(exporter.url)}
-    told = settings_room.load([file], environ={})
+    known = Addresses(address(router.url), address(exporter.url))
     receivers = Receivers(loop=Loop(f"{router.url}/-/alerts", str(token)))
-
-    def write_rules() -> Path:
-        options = emit.Options(pace=PACE, addresses=Addresses(**known), receivers=receivers)
-        emit.write_rules(folder / "rules", slo, told, options)
-        return folder / "rules"
-
-    _, url = start_alertmanager(stack, folder, write_rules() / "alertmanager.yml")
-    # Prometheus has to be told where Alertmanager listens, which is known now.
-    known["alertmanager"] = _address(url)
-    _, prometheus = start_prometheus(stack, folder, write_rules() / "prometheus.yml")
+    options = emit.Options(pace=PACE, addresses=known, receivers=receivers)
+    told = settings_room.load([file], environ={})
+    prometheus = start_monitoring(stack, folder, slo, told, options)
     began = time.time()
     with progress.doing(
         f"{plan.talkers} talkers for {plan.seconds:g} s, an engine that stands still"
@@ -155,7 +147,3 @@ def _with_loop(file: Path, folder: Path) -> Path:
     with file.open("w", encoding="utf-8") as stream:
         yaml.dump(document, stream)
     return token
-
-
-def _address(url: str) -> str:
-    return url.removeprefix("http://")

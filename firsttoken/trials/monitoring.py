@@ -8,16 +8,44 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
+from dashboards.rules import emit
 from firsttoken.core.child import Child
 from firsttoken.core.errors import UserError
+from firsttoken.core.settings import Settings
+from firsttoken.core.slo import Slo
 
 START_S = 20.0
 """For a server to say where it listens."""
 
 _LISTENS = re.compile(rb'msg="Listening on" address=(?:\[::\]|[0-9.]+):(\d+)')
 _POLL_S = 0.02
+
+
+def start_monitoring(
+    stack: ExitStack, folder: Path, slo: Slo, settings: Settings, options: emit.Options
+) -> str:
+    """Start Alertmanager and Prometheus by the rules for these settings, which are written to
+    ``folder / "rules"``; return the address of Prometheus.
+
+    Raises:
+        UserError: one of them is not installed, or refuses its configuration.
+    """
+    rules = folder / "rules"
+    emit.write_rules(rules, slo, settings, options)
+    _, url = start_alertmanager(stack, folder, rules / "alertmanager.yml")
+    # Prometheus has to be told where Alertmanager listens, which is known now.
+    known = replace(options.addresses, alertmanager=address(url))
+    emit.write_rules(rules, slo, settings, replace(options, addresses=known))
+    _, prometheus = start_prometheus(stack, folder, rules / "prometheus.yml")
+    return prometheus
+
+
+def address(url: str) -> str:
+    """Return host and port of a URL, as Prometheus has them."""
+    return url.removeprefix("http://")
 
 
 def start_prometheus(stack: ExitStack, folder: Path, config: Path) -> tuple[Child, str]:

@@ -66,6 +66,8 @@ class Talkers:
     failed: int = 0
     rated: int = 0
     """Ratings that the router counted."""
+    _talks: int = field(default=0, init=False)
+    """How often :meth:`talk` was called: nothing is said under one name twice."""
     _http: httpx.AsyncClient = field(init=False)
 
     def __post_init__(self) -> None:
@@ -89,9 +91,10 @@ class Talkers:
         """Let ``count`` talkers converse for some seconds; conversations under way are broken off
         between two questions."""
         until = asyncio.get_running_loop().time() + seconds
+        self._talks += 1
         async with asyncio.TaskGroup() as group:
             for number in range(count):
-                group.create_task(self._converse(number, until))
+                group.create_task(self._converse(f"{self.seed}-{self._talks}-{number}", until))
 
     async def ask(
         self,
@@ -133,7 +136,7 @@ class Talkers:
     async def rate(self, request: str, stars: int) -> None:
         """Rate the answer to a request."""
         reply = await self._http.post("/v1/feedback", json={"request_id": request, "rating": stars})
-        self.rated += reply.is_success
+        self.rated += reply.status_code == httpx.codes.ACCEPTED
 
     async def announce(self, run_id: str, scenario: str) -> None:
         """Say that a load test begins."""
@@ -145,13 +148,13 @@ class Talkers:
         told = {"state": "stop", "run_id": run_id}
         (await self._http.post("/-/load-test", json=told)).raise_for_status()
 
-    async def _converse(self, number: int, until: float) -> None:
-        draw = random.Random(f"{self.seed}/{number}")  # noqa: S311 - no secret
+    async def _converse(self, talker: str, until: float) -> None:
+        draw = random.Random(talker)  # noqa: S311 - no secret
         loop = asyncio.get_running_loop()
         conversation = 0
         while loop.time() < until:
             conversation += 1
-            session = f"talker-{self.seed}-{number}-{conversation}"
+            session = f"talker-{talker}-{conversation}"
             for turn in range(draw.randint(*self.manner.turns)):
                 if loop.time() >= until:
                     return

@@ -6,6 +6,7 @@ truth values are kept.
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -29,19 +30,26 @@ METRICS_BYTES = 65_536
 
 MOST_SLOTS = 1_024
 
+PAGE_S = 3.0
+"""For one page of the engine's. One that hangs is what is to be looked into: the rest of the
+snapshot must not wait for it."""
+
 Fetch = Callable[[str], Awaitable[tuple[int, bytes]]]
 """Fetches a URL; returns the status and the body. Raises OSError where there is no answer."""
 
 
-async def engine_view(fetch: Fetch, base_url: str) -> dict[str, Any]:
-    """Return what a local engine says of itself at ``/metrics`` and ``/slots``, where it does."""
+async def engine_view(fetch: Fetch, base_url: str, page_s: float = PAGE_S) -> dict[str, Any]:
+    """Return what a local engine says of itself at ``/metrics`` and ``/slots``, where it does so
+    within ``page_s`` seconds each."""
     found: dict[str, Any] = {}
     with suppress(OSError):
-        status, body = await fetch(f"{base_url}/metrics")
+        async with asyncio.timeout(page_s):
+            status, body = await fetch(f"{base_url}/metrics")
         if status == 200:
             found["metrics"] = _samples(body[:METRICS_BYTES])
     with suppress(OSError, orjson.JSONDecodeError):
-        status, body = await fetch(f"{base_url}/slots")
+        async with asyncio.timeout(page_s):
+            status, body = await fetch(f"{base_url}/slots")
         slots = orjson.loads(body) if status == 200 else None
         if isinstance(slots, list):
             found["slots"] = [_plain(slot) for slot in slots[:MOST_SLOTS]]

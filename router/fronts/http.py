@@ -20,6 +20,7 @@ from starlette.types import Receive, Scope, Send
 from firsttoken.core.words import REQUEST_ID_HEADER, SESSION_ID_HEADER
 
 JSON = "application/json"
+_JSON = JSON.encode()
 
 REQUEST_ID_CHARS = 128
 
@@ -68,6 +69,12 @@ class Exchange:
         """Return the key in ``Authorization: Bearer``, or an empty string."""
         scheme, _, token = (self.header(b"authorization") or b"").decode("latin-1").partition(" ")
         return token.strip() if scheme.lower() == "bearer" else ""
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the body calls itself JSON. To ask for that keeps web pages out where there is
+        no key: a browser asks first whether it may send JSON to another site."""
+        return (self.header(b"content-type") or b"").partition(b";")[0].strip().lower() == _JSON
 
     async def body(self, limit: int, seconds: float) -> bytes:
         """Return the request's body.

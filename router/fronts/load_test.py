@@ -3,6 +3,9 @@
     {"state": "start", "run_id": "20260131T235959Z-steps", "scenario": "steps"}
     {"state": "stop", "run_id": "20260131T235959Z-steps"}
 
+Alerts on latency are held back meanwhile, so a web page must not be able to send this: the body
+has to call itself ``application/json``.
+
 ``run_id`` and ``scenario`` become label values: letters, digits and ``._:+-`` alone. One run is
 shown at a time; one that starts replaces the one before, and one that is not stopped is forgotten
 after an hour. ``start`` may be sent again, and then begins that hour anew.
@@ -28,8 +31,7 @@ def load_test(announced: Announced, now_s: Callable[[], float]) -> Handler:
 
     async def handle(exchange: Exchange, scope: Scope) -> None:  # noqa: ARG001
         try:
-            fields = await exchange.small_object()
-            answer = _noted(announced, fields, now_s())
+            answer = _noted(announced, await _fields(exchange), now_s())
         except BodyError as error:
             body = orjson.dumps({"error": str(error)})
             await exchange.reply(error.status, JSON, body, _closing(error.status))
@@ -39,6 +41,12 @@ def load_test(announced: Announced, now_s: Callable[[], float]) -> Handler:
             await exchange.reply(200, JSON, orjson.dumps(answer))
 
     return handle
+
+
+async def _fields(exchange: Exchange) -> dict[str, object]:
+    if not exchange.is_json:
+        raise BodyError(415, "content-type: expected application/json")
+    return await exchange.small_object()
 
 
 def _noted(announced: Announced, fields: dict[str, object], now_s: float) -> dict[str, object]:
@@ -65,4 +73,4 @@ def _name(fields: dict[str, object], field: str) -> str:
 
 def _closing(status: int) -> list[tuple[str, str]]:
     """Return the header that ends a connection on which the body was not read to its end."""
-    return [("connection", "close")] if status in {408, 413} else []
+    return [("connection", "close")] if status in {408, 413, 415} else []

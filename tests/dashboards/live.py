@@ -57,8 +57,11 @@ EARLIER = "10s"
 
 TOKEN = "a-token-of-the-test"
 LOCAL_UP = 'llm_backend_up{backend="local"}'
+LOCAL_FIRST_TOKENS = "llm_backend_time_to_first_token_seconds_count"
+ATTEMPTS = 5
 RESTART_FAILED = 'llm_alert_actions_total{action="restart_service",result="failed"}'
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
+"""On a busy machine probes go on failing for a while after an outage has ended."""
 ENOUGH_RATINGS = 12
 """A slow machine hears fewer in the same time, and below five the alert on them says nothing."""
 LOCAL_TIMEOUT_S = 2.5
@@ -278,13 +281,22 @@ async def _standing_still(engine: EngineSupervisor) -> AsyncIterator[None]:
 
 
 async def _hiccups(stage: _Stage, talkers: Talkers) -> None:
-    """Make local first tokens late, without any failing."""
-    for number in range(2):
-        async with asyncio.TaskGroup() as group, _standing_still(stage.engine):
-            for each in range(4):
-                text = f"late question {number} {each}"
-                group.create_task(talkers.ask(text, model=stage.model))
-            await asyncio.sleep(0.7)
+    """Make local first tokens late, without any failing; again where a busy machine had some
+    fail, for fewer than a handful prove nothing to the rules."""
+    router = stage.router.url
+    first_tokens = f'{LOCAL_FIRST_TOKENS}{{backend="local",model="{stage.model}"}}'
+    for attempt in range(ATTEMPTS):
+        await _until(router, lambda values: values[LOCAL_UP] == 1)
+        before = (await _values(router))[first_tokens]
+        for number in range(2):
+            async with asyncio.TaskGroup() as group, _standing_still(stage.engine):
+                for each in range(4):
+                    text = f"late question {attempt} {number} {each}"
+                    group.create_task(talkers.ask(text, model=stage.model))
+                await asyncio.sleep(0.7)
+        if (await _values(router))[first_tokens] - before > QUICK.samples:
+            break
+    await _scrapes(2)
 
 
 async def _outage(stage: _Stage, talkers: Talkers, *, until_all_know: bool) -> None:
@@ -304,13 +316,18 @@ async def _outage(stage: _Stage, talkers: Talkers, *, until_all_know: bool) -> N
 
 
 async def _until(url: str, condition: Callable[[dict[str, float]], bool]) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client, asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(PATIENCE_S):
         while True:
-            lines = (await client.get(f"{url}/metrics")).text.splitlines()
-            pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
-            if condition({name: float(value) for name, value in pairs}):
+            if condition(await _values(url)):
                 return
             await asyncio.sleep(0.1)
+
+
+async def _values(url: str) -> dict[str, float]:
+    async with httpx.AsyncClient(trust_env=False) as client:
+        lines = (await client.get(f"{url}/metrics")).text.splitlines()
+    pairs = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
 
 
 async def _alerts(url: str) -> None:

@@ -20,6 +20,7 @@ from firsttoken.core.errors import UserError
 from router.actions.delivery import MOST_ALERTS, DeliveryError, parse
 from router.actions.policy import Limit, Policy
 from router.actions.settings import AlertRules
+from router.actions.snapshot import engine_view
 from router.app import Router, create_app
 from router.config import RouterConfig
 from router.fronts.alerts import MOST_BYTES
@@ -341,6 +342,14 @@ async def test_a_snapshot_is_taken_and_holds_no_text(begin: Begin, tmp_path: Pat
     assert content["decisions"][0]["outcome"] == "error"
     assert content["host"]["processes"]["router"]["resident_bytes"] > 0
     assert "a secret of mine" not in files[-1].read_text()
+
+
+async def test_a_snapshot_does_not_wait_for_an_engine_that_hangs() -> None:
+    async def hang(url: str) -> tuple[int, bytes]:
+        await asyncio.Event().wait()
+        raise AssertionError(url)
+
+    assert await asyncio.wait_for(engine_view(hang, "http://engine", 0.01), 5) == {}
 
 
 @pytest.mark.parametrize("changes", [{"token": None}, {}])

@@ -131,7 +131,8 @@ async def test_a_body_that_is_too_large(start: Start) -> None:
     router = await start()
     body = orjson.dumps({"request_id": "x" * SMALL_BODY_BYTES, "rating": 5})
     for path in ("/v1/feedback", "/-/load-test"):
-        reply = await router.http.post(path, content=body)
+        sent = {"content-type": "application/json"}
+        reply = await router.http.post(path, content=body, headers=sent)
         assert (reply.status_code, reply.headers["connection"]) == (413, "close")
 
 
@@ -222,6 +223,16 @@ async def test_a_load_test_is_shown_while_it_runs(start: Start) -> None:
         assert reply.status_code == 400
         assert list(reply.json()) == ["error"]
     assert await shown() == []
+
+
+async def test_a_web_page_cannot_announce_a_load_test(start: Start) -> None:
+    # A browser sends text to another site without asking it first, and alerts would be held back.
+    router = await start()
+    body = b'{"state": "start", "run_id": "a", "scenario": "b"}'
+    for media in ({}, {"content-type": "text/plain"}):
+        reply = await router.http.post("/-/load-test", content=body, headers=media)
+        assert (reply.status_code, list(reply.json())) == (415, ["error"])
+    assert "llm_load_test_run_info{" not in (await router.http.get("/metrics")).text
 
 
 async def test_a_load_test_needs_the_key(start: Start) -> None:

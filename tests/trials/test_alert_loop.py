@@ -7,7 +7,9 @@ from pathlib import Path
 
 from dashboards.rules.model import QUICK
 from firsttoken.core.catalogue import Action
-from firsttoken.trials.alert_loop import TALKERS, TOKEN, Fault, entries, measure, row
+from firsttoken.trials.alert_loop import Fault, measure
+from firsttoken.trials.alert_loop_page import row
+from firsttoken.trials.alert_loop_stage import TALKERS, TOKEN, entries
 
 LONGEST_S = 60.0
 
@@ -35,6 +37,6 @@ def test_an_engine_that_hangs_under_load_is_restarted_by_an_alert(tmp_path: Path
     assert {each["action"] for each in ends} <= {"restart_service", "switch_to_remote"}
     assert {each["result"] for each in ends} == {"succeeded"}
     assert "the engine was restarted on request" in (tmp_path / "router.log").read_text()
-    for name in ("audit.jsonl", "router.log", "prometheus.log", "prometheus-alertmanager.log"):
+    for name in ("audit.jsonl", "router.log", "prometheus.log", "alertmanager.log"):
         assert TOKEN not in (tmp_path / name).read_text()
     assert len(row(found)) == 10
