@@ -4,7 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench bench-client bench-router prove lock clean help
+# Where perf-baseline and perf-gate keep what they measure, and which source tree they measure.
+PERF ?= perf
+TREE ?= .
+
+.PHONY: setup demo test lint bench bench-client bench-router perf-baseline perf-gate prove lock clean help
 
 help:
 	@echo "make demo [QUICK=1]  set up, run the main job on the embedded engine, print the verdict"
@@ -13,6 +17,8 @@ help:
 	@echo "make bench           benchmarks (pytest-benchmark and paired runs)"
 	@echo "make bench-client    how far off the load generator's clock is, beside other tools where installed"
 	@echo "make bench-router    what the router costs, beside nginx and LiteLLM where installed"
+	@echo "make perf-baseline   measure TREE=. as what the gate compares with, into PERF=perf"
+	@echo "make perf-gate       measure TREE=. and fail where first tokens got slower than that"
 	@echo "make prove           the long evidence, written to docs/evidence/"
 	@echo "make setup           only set up $(VENV)"
 	@echo "make lock            resolve both locks anew (needs uv)"
@@ -55,6 +61,13 @@ bench-client: setup
 # Fails outside of the router's budgets. LITELLM=path names a LiteLLM that is not on the path.
 bench-router: setup
 	$(BIN)/python -m benchmarks.router $(if $(LITELLM),--litellm $(LITELLM))
+
+# A stored baseline of a tree and this machine's noise, then the gate; see docs/gate.md.
+perf-baseline: setup
+	$(BIN)/python -m benchmarks.perf baseline $(PERF) --tree $(TREE)
+
+perf-gate: setup
+	$(BIN)/python -m benchmarks.perf gate $(PERF) --tree $(TREE) $(GATE_OPTIONS)
 
 prove: setup
 	$(BIN)/python -m firsttoken.trials.prove

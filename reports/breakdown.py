@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from firsttoken.core.clock import NS_PER_MS
 from firsttoken.core.words import Tier
 from reports import text
-from reports.load import Cell, RunData, delays_ms, tiers_of
+from reports.join import Joiner
+from reports.load import UNKNOWN, Cell, RunData, delays_ms, named, tiers_of
 from reports.statistics import Estimate, proportion, quantile
 from reports.tables import accepted_and_failed, ttft
 
@@ -26,7 +29,6 @@ PROMPT_BANDS: tuple[tuple[str, float], ...] = (
     ("over 2048", np.inf),
 )
 """Names of the bands of prompt length and the most tokens of each."""
-UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +74,6 @@ class PrefixStatistics:
     ttft_p95_ms: Estimate
 
 
-def _named(values: pd.Series[str]) -> pd.Series[str]:
-    return values.astype("object").fillna(UNKNOWN)
-
-
 def reasons(data: RunData, target_ms: float) -> list[ReasonStatistics]:
     """Return first tokens by tier and reason, of cells whose requests carry a reason."""
     found = []
@@ -84,8 +82,8 @@ def reasons(data: RunData, target_ms: float) -> list[ReasonStatistics]:
         if rows["reason"].isna().all():
             continue
         delays = pd.Series(delays_ms(rows, target_ms), rows.index)
-        keys = [_named(tiers_of(cell.arm, rows)), _named(rows["reason"])]
-        for (tier, reason), group in rows.groupby(keys, sort=True):
+        keys = [named(tiers_of(cell.arm, rows)), named(rows["reason"])]
+        for (tier, reason), group in rows.groupby(keys, sort=True, observed=True):
             mine = delays[group.index].to_numpy()
             accepted, failed = accepted_and_failed(group)
             found.append(
@@ -104,11 +102,11 @@ def reasons(data: RunData, target_ms: float) -> list[ReasonStatistics]:
     return found
 
 
-def fallback_tax(data: RunData, joined: pd.DataFrame) -> list[FallbackTax]:
+def fallback_tax(data: RunData, joiner: Joiner) -> list[FallbackTax]:
     """Return the fallback tax of every cell that attempts served."""
     found = []
-    for cell in data.cells:
-        rows = joined.loc[cell.rows.index]
+    for cell, at in data.slices:
+        rows = joiner.rows(at)
         served = rows[rows["won_started_ns"].notna()]
         if served.empty:
             continue
@@ -127,19 +125,27 @@ def fallback_tax(data: RunData, joined: pd.DataFrame) -> list[FallbackTax]:
     return found
 
 
+def _select(
+    kinds: Sequence[npt.NDArray[np.bool_]], names: Sequence[str], index: pd.Index
+) -> pd.Series[str]:
+    """Return for each row the name of the first of ``kinds`` that holds, else the last name."""
+    codes = np.select(kinds, range(len(kinds)), len(kinds)).astype(np.int8)
+    return pd.Series(pd.Categorical.from_codes(codes, categories=pd.Index(names)), index=index)
+
+
 def warmth(prompt_tokens: pd.Series[float], cached_tokens: pd.Series[float]) -> pd.Series[str]:
     """Return how warm the engine's prefix cache was for each prompt: one of :data:`WARMTH`."""
     share = (cached_tokens / prompt_tokens.where(prompt_tokens > 0)).to_numpy(dtype=np.float64)
     kinds = [np.isnan(share), share < COLD_BELOW, share < WARM_FROM]
-    return pd.Series(np.select(kinds, ["unknown", "cold", "partly"], "warm"), prompt_tokens.index)
+    return _select(kinds, ("unknown", "cold", "partly", "warm"), prompt_tokens.index)
 
 
 def prompt_band(prompt_tokens: pd.Series[float]) -> pd.Series[str]:
     """Return the band of :data:`PROMPT_BANDS` of each prompt."""
     tokens = prompt_tokens.to_numpy(dtype=np.float64)
     kinds = [np.isnan(tokens), *(tokens <= most for _, most in PROMPT_BANDS)]
-    names = [UNKNOWN, *(name for name, _ in PROMPT_BANDS)]
-    return pd.Series(np.select(kinds, names, UNKNOWN), prompt_tokens.index)
+    # Nothing is over the last band.
+    return _select(kinds[:-1], (UNKNOWN, *(name for name, _ in PROMPT_BANDS)), prompt_tokens.index)
 
 
 def _prefix(cell: Cell, target_ms: float) -> list[PrefixStatistics]:

@@ -5,24 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from firsttoken.core.records import Calibration, Manifest
+from firsttoken.core.records import Calibration
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import Verdict
 from reports import answers as answers_room
-from reports import load, tables, trust, verdict
+from reports import load, side_by_side, tables, trust, verdict
 from reports.answers import Answers
 from reports.checks import checks as all_checks
 from reports.details import Details, details
+from reports.files import plain
 from reports.generators import lost_generators, short_handed
 from reports.guide import GuideRow, guide_rows
 from reports.load import RunData
 from reports.tables import CellStatistics, ErrorCount
 from reports.trust import Usage
-from reports.verdict import Check
+from reports.unmeasured import unmeasured
+from reports.verdict import MAX_STEAL_SHARE, MAX_THROTTLED_SHARE, Check
 
 REPORT_SCHEMA_VERSION = 1
 
@@ -84,6 +86,8 @@ class Report:
     calibration: tuple[CalibrationResult, ...]
     host: HostSummary
     gaps: tuple[str, ...]
+    not_measured: tuple[str, ...]
+    """What the run leaves open, each a sentence."""
     minimums: dict[str, int]
     """By check, the requests it takes before anything is claimed."""
     ttft_target_ms: float
@@ -119,10 +123,13 @@ class Report:
             "calibration": [asdict(item) for item in self.calibration],
             "host_usage": asdict(self.host),
             "gaps": self.gaps,
+            "not_measured": self.not_measured,
             "targets": {
                 "ttft_p95_ms": self.ttft_target_ms,
                 "guide_local_first_token_ms": self.ttft_band_ms,
                 "minimum_samples": self.minimums,
+                "max_steal_share": MAX_STEAL_SHARE,
+                "max_throttled_share": MAX_THROTTLED_SHARE,
             },
             "run": {
                 "run_id": manifest.run_id,
@@ -142,22 +149,7 @@ class Report:
                 "workers": [asdict(worker) for worker in manifest.workers],
             },
         }
-        plain = _plain(whole)
-        assert isinstance(plain, dict)  # noqa: S101 - narrows the type, cannot fail
-        return plain
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it."""
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+        return dict(plain(whole))
 
 
 def _faults(
@@ -186,17 +178,18 @@ def _faults(
 
 
 def _settled(
-    checks: list[Check], faults: dict[tuple[str, int], list[str]], last: int, manifest: Manifest
+    checks: list[Check], faults: dict[tuple[str, int], list[str]], data: RunData
 ) -> list[Check]:
-    """Return the checks with trust, an early end, lost load generators and saturation considered;
-    of pooled ones the trust is that of the last step."""
+    """Return the checks with trust, an early end, lost load generators, saturation and records that
+    cannot be right considered; of pooled ones the trust is that of the last step."""
+    manifest, last = data.manifest, data.steps[-1]
     short = {*short_handed(manifest), *trust.saturated(manifest)}
     settled = []
     for item in checks:
         step = last if item.step_users is None else item.step_users
         mine = [users for arm, users in short if arm == item.arm]
         whole = not mine if item.step_users is None else step not in mine
-        finished = manifest.finished and whole
+        finished = manifest.finished and whole and not data.doubts
         settled += verdict.settle([item], faults.get((item.arm, step), []), finished=finished)
     return settled
 
@@ -259,13 +252,14 @@ def report(run_dir: Path, slo: Slo) -> Report:
         UserError: no run there, no request in it, or records that cannot be read.
     """
     data = load.read(run_dir)
-    cells = tuple(tables.cell_statistics(data, cell, slo.ttft_p95_ms) for cell in data.cells)
+    each = [partial(tables.cell_statistics, data, cell, slo.ttft_p95_ms) for cell in data.cells]
+    cells = tuple(side_by_side.run(each, rows=len(data.requests)))
     last = data.steps[-1]
     judged = verdict.judged_arm(data.arms)
     usage = trust.usages(data)
     faults = _faults(data, cells, usage, slo)
     behind = details(data, slo.ttft_p95_ms, judged)
-    checks = _settled(all_checks(data, cells, behind.goodput, slo), faults, last, data.manifest)
+    checks = _settled(all_checks(data, cells, behind.goodput, slo), faults, data)
     why = faults.get((judged, last), []) if judged is not None else []
     minimums = verdict.minimum_samples(slo)
     answered = answers_room.answers(data, slo.ttft_p95_ms)
@@ -274,9 +268,14 @@ def report(run_dir: Path, slo: Slo) -> Report:
         if short_handed(data.manifest):
             lost = lost_generators(data.manifest)
             reasons = [*(f"{Verdict.INCONCLUSIVE}: {each}" for each in lost), *reasons]
+        reasons = [*(f"{Verdict.INCONCLUSIVE}: {each}" for each in data.doubts), *reasons]
     else:
         checks = answers_room.unjudged(checks)
         result, reasons = answers_room.conclude(answered.capacity, data.manifest, last, slo)
+        if data.doubts and result is Verdict.PASS:
+            result = Verdict.INCONCLUSIVE
+            reasons = [*reasons, f"{Verdict.INCONCLUSIVE}: {data.doubts[0]}"]
+    guide = tuple(guide_rows(data, cells, checks, slo))
     return Report(
         data=data,
         verdict=result,
@@ -284,7 +283,7 @@ def report(run_dir: Path, slo: Slo) -> Report:
         judged_arm=judged,
         judged_step=last,
         checks=tuple(checks),
-        guide=tuple(guide_rows(data, cells, checks, slo)),
+        guide=guide,
         cells=cells,
         errors=tuple(tables.error_counts(data.cells)),
         details=behind,
@@ -292,6 +291,7 @@ def report(run_dir: Path, slo: Slo) -> Report:
         calibration=tuple(_calibration(data.manifest.calibration, slo)),
         host=_host(data),
         gaps=(*data.gaps, *trust.notes(data.manifest, usage), *behind.waterfall.gaps),
+        not_measured=tuple(unmeasured(data, cells, checks, guide, behind, minimums=minimums)),
         minimums=minimums,
         ttft_target_ms=slo.ttft_p95_ms,
         ttft_band_ms=slo.expected.first_token.local,

@@ -11,10 +11,10 @@ import pandas as pd
 from firsttoken.core.words import Arm
 from reports import text
 from reports.load import RunData, delays_ms
-from reports.statistics import CONFIDENCE, FloatArray, quantile_rank
+from reports.shift import paired_quantile_shift
+from reports.statistics import FloatArray, quantile
 
 QUANTILES = (0.50, 0.95)
-DRAWS = 2_000
 NEVER_MS = 3.6e6
 """What never came counts as an hour, so that quotients stay numbers."""
 
@@ -69,73 +69,63 @@ def _shown(value_ms: float) -> str:
     return text.NEVER if value_ms >= NEVER_MS else text.quantity(value_ms, "ms")
 
 
-def _at(values: FloatArray, p: float) -> float:
-    """Return the sample quantile of :func:`reports.statistics.quantile_rank`."""
-    rank = quantile_rank(values.size, p) - 1
-    return float(np.partition(values, rank)[rank])
-
-
-def ratio_interval(
-    rounds: Sequence[Round], p: float, *, draws: int = DRAWS, seed: int = 0
-) -> tuple[float, float]:
-    """Return the interval at :data:`reports.statistics.CONFIDENCE` of the ratio of two quantiles.
-
-    A cluster bootstrap in two stages: rounds are drawn with replacement, both arms of a round
-    together, so that what the machine did in a round falls on both; then requests within each arm
-    of each drawn round. Percentiles of the ratios are the ends. Source: Davison and Hinkley,
-    "Bootstrap Methods and their Application", 1997, section 3.8; Field and Welsh, "Bootstrapping
-    clustered data", Journal of the Royal Statistical Society B 69, 2007. With few rounds the first
-    stage alone would understate the spread between rounds; the second makes up for a part of it.
-    """
-    random = np.random.default_rng(seed)
-    ratios = np.empty(draws)
-    for draw in range(draws):
-        drawn = [rounds[at] for at in random.integers(len(rounds), size=len(rounds))]
-        first, second = (
-            np.concatenate([arm[random.integers(arm.size, size=arm.size)] for arm in arms])
-            for arms in zip(*map(_both, drawn), strict=True)
-        )
-        ratios[draw] = _at(first, p) / _at(second, p)
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(ratios, (tail, 1 - tail))
-    return float(low), float(high)
-
-
 def compare(
     arm: str, against: str, rounds: Iterable[Round], quantiles: Sequence[float] = QUANTILES
 ) -> tuple[Comparison, ...]:
     """Compare two arms at each quantile; rounds in which one has no request are left out.
 
-    Returns nothing where no round is left.
+    Returns nothing where no round is left. The intervals are those of
+    :func:`reports.shift.paired_quantile_shift`.
     """
     paired = [item for item in rounds if item.first.size and item.second.size]
     if not paired:
         return ()
-    first, second = (np.concatenate(side) for side in zip(*map(_both, paired), strict=True))
     found = []
     for p in quantiles:
-        low, high = ratio_interval(paired, p)
+        shift = paired_quantile_shift(
+            [item.second for item in paired], [item.first for item in paired], p
+        )
         found.append(
             Comparison(
                 arm=arm,
                 against=against,
                 quantile=p,
-                arm_ms=round(_at(first, p), 1),
-                against_ms=round(_at(second, p), 1),
-                ratio=round(_at(first, p) / _at(second, p), 4),
-                ratio_low=round(low, 4),
-                ratio_high=round(high, 4),
-                differences_ms=tuple(
-                    round(_at(item.first, p) - _at(item.second, p), 1) for item in paired
-                ),
-                n=min(first.size, second.size),
+                arm_ms=round(shift.candidate, 1),
+                against_ms=round(shift.baseline, 1),
+                ratio=round(1 + shift.relative, 4),
+                ratio_low=round(1 + shift.ci_low, 4),
+                ratio_high=round(1 + shift.ci_high, 4),
+                differences_ms=tuple(_difference_ms(item, p) for item in paired),
+                n=min(shift.n_baseline, shift.n_candidate),
             )
         )
     return tuple(found)
 
 
-def _both(item: Round) -> tuple[FloatArray, FloatArray]:
-    return item.first, item.second
+def _difference_ms(item: Round, p: float) -> float:
+    """Return by how much the first arm's quantile was later in one round."""
+    first, second = quantile(item.first, p).value, quantile(item.second, p).value
+    return round((first or 0.0) - (second or 0.0), 1)
+
+
+def turns(
+    rows: pd.DataFrame, one: str, other: str, arms: int
+) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Cut the rows of two arms into the rounds in which they took turns, the first round first.
+
+    Args:
+        rows: with ``arm`` and ``block``; rows without a block are left out.
+        one: an arm...
+        other: ...and another. A round that lacks either is left out.
+        arms: how many arms take turns: that many blocks in a row are a round.
+    """
+    known = rows[rows["block"].notna()]
+    number = known["block"].astype("int64") // arms
+    cut = (
+        tuple(group[(group["arm"] == name).to_numpy()] for name in (one, other))
+        for _, group in known.groupby(number)
+    )
+    return [(first, second) for first, second in cut if len(first) and len(second)]
 
 
 def rounds_of(
@@ -150,11 +140,9 @@ def rounds_of(
         arms: how many arms take turns: that many blocks in a row are a round.
         target_ms: tells which cancelled requests were late.
     """
-    known = steady[steady["block"].notna()]
-    number = known["block"].astype("int64") // arms
     return [
-        Round(*(finite_delays(group[group["arm"] == name], target_ms) for name in (arm, against)))
-        for _, group in known.groupby(number)
+        Round(finite_delays(first, target_ms), finite_delays(second, target_ms))
+        for first, second in turns(steady, arm, against, arms)
     ]
 
 

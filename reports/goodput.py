@@ -12,7 +12,7 @@ from firsttoken.core.records import BlockResult
 from firsttoken.core.words import Arm
 from reports import text
 from reports.load import Cell, RunData, delays_ms
-from reports.statistics import NOTHING, Estimate, FloatArray, proportion
+from reports.statistics import NOTHING, Estimate, FloatArray, proportion, quantile
 from reports.tables import ttft
 
 FELT_DIFFERENCE_MS = 1.0
@@ -152,8 +152,8 @@ def _paired(
 ) -> Pairs:
     ours: FloatArray = np.asarray(hybrid, dtype=np.float64)
     theirs: FloatArray = np.asarray(other, dtype=np.float64)
-    ours_p50, theirs_p50 = ttft(ours, 0.5).value, ttft(theirs, 0.5).value
-    ours_p95, theirs_p95 = ttft(ours, 0.95).value, ttft(theirs, 0.95).value
+    ours_p50, ours_p95 = (text.round_ms(quantile(ours, p).value) for p in (0.5, 0.95))
+    theirs_p50, theirs_p95 = (text.round_ms(quantile(theirs, p).value) for p in (0.5, 0.95))
     return Pairs(
         step_users=step,
         other=arm,

@@ -8,8 +8,15 @@ ours has neither.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from reports.statistics import FloatArray
 
 ENGINE_TIMES = ("engine_queue_ms", "load_ms", "prompt_ms")
 """What an engine tells of its own time before the first token: its queue, loading, prefill."""
@@ -26,6 +33,7 @@ _REQUEST_COLUMNS = (
     "ttft_ms",
     "ttfs_ms",
     "tier",
+    "backend",
     "reason",
 )
 _WINNER_COLUMNS = {
@@ -43,20 +51,102 @@ _DECISION_COLUMNS = {
     "attempts": "decided_attempts",
 }
 
-
-def _of_decisions(decisions: pd.DataFrame) -> pd.DataFrame:
-    once = decisions.drop_duplicates("request_id", keep="last").set_index("request_id")
-    return once[list(_DECISION_COLUMNS)].rename(columns=_DECISION_COLUMNS)
+Places = npt.NDArray[np.int64]
+"""Positions in another table; -1: nowhere."""
 
 
-def _of_attempts(attempts: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return by request when the first of its attempts began and how many there were, and the
-    attempt that won."""
-    grouped = attempts.groupby("request_id", sort=False)["started_ns"]
-    tried = pd.DataFrame({"began_ns": grouped.min(), "tried": grouped.size()})
-    won = attempts[attempts["committed"].astype(bool)].drop_duplicates("request_id", keep="last")
-    winners = won.set_index("request_id")[list(_WINNER_COLUMNS)].rename(columns=_WINNER_COLUMNS)
-    return tried, winners
+def _ids(rows: pd.DataFrame) -> pa.Array:
+    found = pa.Array.from_pandas(rows["request_id"])
+    return found.combine_chunks() if isinstance(found, pa.ChunkedArray) else found
+
+
+def _places(wanted: pa.Array, known: pa.Array) -> Places:
+    """Return where each id stands in ``known``."""
+    found = pc.index_in(wanted, value_set=known.cast(wanted.type))
+    places: Places = pc.fill_null(found, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    return places
+
+
+def _last(ids: pa.Array) -> tuple[pa.Array, Places]:
+    """Return each id once, and where it stands last."""
+    encoded = ids.dictionary_encode()
+    last = np.zeros(len(encoded.dictionary), dtype=np.int64)
+    # Of positions that fall on one place the last is kept.
+    last[encoded.indices.to_numpy()] = np.arange(len(ids))
+    return encoded.dictionary, last
+
+
+def _taken(values: npt.NDArray[Any], places: Places) -> FloatArray:
+    """Return the value at each place as a number; NaN where there is none."""
+    found = np.full(len(places), np.nan)
+    there = places >= 0
+    found[there] = values[places[there]]
+    return found
+
+
+class Joiner:
+    """Finds each request's decision and attempts once; gives the joined rows a part at a time.
+
+    All of them at once would take as much memory as the records themselves.
+    """
+
+    def __init__(
+        self, requests: pd.DataFrame, decisions: pd.DataFrame, attempts: pd.DataFrame
+    ) -> None:
+        self._requests = requests
+        self._decisions = decisions
+        self._attempts = attempts
+        wanted = _ids(requests)
+        once, last = _last(_ids(decisions))
+        self._decided = _through(_places(wanted, once), last)
+        encoded = _ids(attempts).dictionary_encode()
+        codes = encoded.indices.to_numpy()
+        size = len(encoded.dictionary)
+        self._tried = _places(wanted, encoded.dictionary)
+        self._began = np.full(size, np.inf)
+        np.minimum.at(self._began, codes, attempts["started_ns"].to_numpy(dtype=np.float64))
+        self._count = np.bincount(codes, minlength=size)
+        won = np.flatnonzero(attempts["committed"].to_numpy(dtype=bool))
+        winner = np.full(size, -1, dtype=np.int64)
+        winner[codes[won]] = won
+        self._won = _through(self._tried, winner)
+
+    def accepted_ns(self, at: slice) -> FloatArray:
+        """Return when the router accepted each of a slice of the requests; NaN: not known."""
+        return _taken(self._decisions["accepted_ns"].to_numpy(), self._decided[at])
+
+    def rows(self, at: slice = slice(None)) -> pd.DataFrame:
+        """Return the rows of :func:`join` of a slice of the requests."""
+        requests = self._requests.iloc[at]
+        decided_at, tried, won = self._decided[at], self._tried[at], self._won[at]
+        found = {
+            "began_ns": _taken(self._began, tried),
+            "tried": np.nan_to_num(_taken(self._count, tried)),
+        }
+        for column, name in _WINNER_COLUMNS.items():
+            found[name] = _taken(self._attempts[column].to_numpy(), won)
+        for column, name in _DECISION_COLUMNS.items():
+            found[name] = _taken(self._decisions[column].to_numpy(), decided_at)
+        decided = decided_at >= 0
+        routed = decided | requests["tier"].notna().to_numpy() | (found["tried"] > 0)
+        flags = {
+            "routed": routed,
+            "joined": decided & (found["tried"] == found["decided_attempts"]),
+            "direct": ~routed,
+            "lost": found["won_started_ns"] > found["began_ns"],
+        }
+        for name in ENGINE_TIMES:
+            own = requests[name].to_numpy(dtype=np.float64)
+            found[name] = np.where(routed, found[name], own)
+        known = {name: requests[name] for name in _REQUEST_COLUMNS}
+        return pd.DataFrame({**known, **found, **flags}, index=requests.index, copy=False)
+
+
+def _through(places: Places, onwards: Places) -> Places:
+    """Return where the places lead on to; -1 stays."""
+    if not len(onwards):
+        return np.full(len(places), -1, dtype=np.int64)
+    return np.where(places >= 0, onwards[places], -1)
 
 
 def join(requests: pd.DataFrame, decisions: pd.DataFrame, attempts: pd.DataFrame) -> pd.DataFrame:
@@ -72,19 +162,4 @@ def join(requests: pd.DataFrame, decisions: pd.DataFrame, attempts: pd.DataFrame
     - ``direct``: no router of ours had anything to do with it;
     - ``lost``: attempts were lost before the winning one began.
     """
-    known = requests[list(_REQUEST_COLUMNS)]
-    tried, winners = _of_attempts(attempts)
-    whole = (
-        known.join(_of_decisions(decisions), on="request_id")
-        .join(tried, on="request_id")
-        .join(winners, on="request_id")
-    )
-    whole["tried"] = whole["tried"].fillna(0)
-    decided = whole["accepted_ns"].notna()
-    whole["routed"] = decided | whole["tier"].notna() | (whole["tried"] > 0)
-    whole["joined"] = decided & (whole["tried"] == whole["decided_attempts"])
-    whole["direct"] = ~whole["routed"]
-    whole["lost"] = whole["won_started_ns"] > whole["began_ns"]
-    for name in ENGINE_TIMES:
-        whole[name] = np.where(whole["direct"], requests[name], whole[name]).astype(np.float64)
-    return whole
+    return Joiner(requests, decisions, attempts).rows()

@@ -3,28 +3,25 @@
 Only the columns that a report needs are read. What cannot be read ends in a
 :class:`~firsttoken.core.errors.UserError` where nothing can be said without it (the requests), and
 in a *gap*, a sentence shown in the report, where it can (attempts, decisions, host samples).
+:mod:`reports.scrutiny` looks through what was read.
 """
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from firsttoken.core.clock import NS_PER_MS, NS_PER_S
 from firsttoken.core.errors import UserError
-from firsttoken.core.records import TABLES, ArmTarget, Manifest, consolidate, read_table
+from firsttoken.core.records import ArmTarget, Manifest
 from firsttoken.core.words import Arm, Outcome, Phase, Tier
-from reports import text
-from reports.generators import lost_generators
+from reports import scrutiny
+from reports.reading import join_parts, optional_frame, read_frame
 
 REQUEST_COLUMNS = (
     "arm",
@@ -49,6 +46,7 @@ REQUEST_COLUMNS = (
     "outcome",
     "error_type",
     "tier",
+    "backend",
     "reason",
     "block",
     "planned_rate",
@@ -87,16 +85,11 @@ HOST_COLUMNS = (
     "foreign_cpu",
     "foreign_program",
 )
-_WORDS = ["arm", "phase", "outcome", "error_type", "tier", "reason", "session_id"]
-"""Columns of few distinct values, kept as categories: a million rows then take a byte each."""
-
-WRITER_GRACE_SECONDS = 5.0
-"""How long to wait for a run that is just being stopped to close its parts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """The steady rows of one arm at one step."""
+    """The steady rows of one arm at one step, in the order in which they were sent."""
 
     arm: str
     step_users: int
@@ -120,6 +113,7 @@ class RunData:
     run_dir: Path
     manifest: Manifest
     requests: pd.DataFrame = field(repr=False)
+    """The steady rows first, cell after cell; within a cell in the order of sending."""
     attempts: pd.DataFrame = field(repr=False)
     decisions: pd.DataFrame = field(repr=False)
     host: pd.DataFrame = field(repr=False)
@@ -129,6 +123,22 @@ class RunData:
     cells: tuple[Cell, ...] = field(repr=False)
     gaps: tuple[str, ...]
     """What this run does not tell, each a sentence."""
+    doubts: tuple[str, ...] = ()
+    """Those of the gaps because of which no claim can PASS: records that cannot be right."""
+
+    @property
+    def steady(self) -> pd.DataFrame:
+        """The rows of all cells, one cell after the other."""
+        return self.requests.iloc[: sum(len(cell.rows) for cell in self.cells)]
+
+    @property
+    def slices(self) -> tuple[tuple[Cell, slice], ...]:
+        """Each cell with the place of its rows among :attr:`steady`."""
+        ends = np.cumsum([len(cell.rows) for cell in self.cells]).tolist()
+        return tuple(
+            (cell, slice(end - len(cell.rows), end))
+            for cell, end in zip(self.cells, ends, strict=True)
+        )
 
     def target(self, arm: str) -> ArmTarget | None:
         """Return what the manifest says of an arm."""
@@ -138,71 +148,6 @@ class RunData:
         """Whether the remote side of an arm was an emulated cloud."""
         target = self.target(arm)
         return target is not None and "emulated" in target.note.lower()
-
-
-def _writers(parts_dir: Path) -> list[int]:
-    """Return the processes, other than this one, that hold a file of ``parts_dir`` open."""
-    inside = f"{parts_dir.resolve()}{os.sep}"
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        if process.name == str(os.getpid()):
-            continue
-        # A process that ends meanwhile, or that is not ours, tells nothing.
-        with suppress(OSError):
-            if any(str(fd.readlink()).startswith(inside) for fd in (process / "fd").iterdir()):
-                found.append(int(process.name))
-    return found
-
-
-def _consolidate(run_dir: Path) -> None:
-    """Turn parts into tables, unless somebody still writes to them."""
-    parts_dir = run_dir / "parts"
-    if not parts_dir.is_dir():
-        return
-    deadline = time.monotonic() + WRITER_GRACE_SECONDS
-    while writers := _writers(parts_dir):
-        if time.monotonic() >= deadline:
-            raise UserError(
-                f"{run_dir} is still being written by process {writers[0]}: "
-                "wait for the run to end, or stop it"
-            )
-        time.sleep(0.1)
-    consolidate(run_dir)
-
-
-def _frame(run_dir: Path, table: str, columns: Sequence[str]) -> pd.DataFrame:
-    """Read columns of a table in the types of its schema.
-
-    Raises:
-        UserError: the file is cut, lacks a column, or holds values of another kind.
-    """
-    data = read_table(run_dir, table, columns)
-    schema = TABLES[table]
-    typed = {}
-    for name in columns:
-        column, wanted = data.column(name), schema.field(name).type
-        try:
-            # Not safe: 1.0e9 is taken for a stamp, though a float cannot hold every nanosecond.
-            typed[name] = column if column.type == wanted else column.cast(wanted, safe=False)
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            raise UserError(
-                f"{run_dir / table}.parquet: column {name} holds {column.type}, expected {wanted}"
-            ) from error
-    categories = [name for name in columns if name in _WORDS]
-    frame: pd.DataFrame = pa.table(typed).to_pandas(categories=categories)
-    return frame
-
-
-def _optional_frame(
-    run_dir: Path, table: str, columns: Sequence[str], gaps: list[str]
-) -> pd.DataFrame:
-    """Read a table that a report can do without; its faults become a gap."""
-    try:
-        return _frame(run_dir, table, columns)
-    except UserError as error:
-        gaps.append(str(error))
-        empty: pd.DataFrame = TABLES[table].empty_table().select(list(columns)).to_pandas()
-        return empty
 
 
 def delays_ms(rows: pd.DataFrame, target_ms: float) -> np.ndarray[Any, np.dtype[np.float64]]:
@@ -230,31 +175,6 @@ def _order(first: Sequence[Any], seen: Sequence[Any]) -> list[Any]:
     return list(dict.fromkeys([*first, *seen]))
 
 
-def _gaps_of(requests: pd.DataFrame, manifest: Manifest) -> list[str]:
-    """Return what the rows of a run do not tell or contradict."""
-    gaps = []
-    backwards = int((requests["ttft_ms"] < 0).sum())
-    if backwards:
-        gaps.append(
-            f"{text.count(backwards, 'request')} got the first token before being sent, by the "
-            "clock: counted as without a first token"
-        )
-    known = {str(outcome) for outcome in Outcome}
-    odd = sorted({str(item) for item in requests["outcome"].dropna().unique()} - known)
-    if odd:
-        gaps.append(f"unknown outcome(s) {', '.join(odd)}: counted as failed")
-    planned = {item.arm for item in manifest.arms}
-    extra = sorted({str(item) for item in requests["arm"].dropna().unique()} - planned)
-    if extra:
-        gaps.append(f"arm(s) {', '.join(extra)} are in the records but not in run.json")
-    if not manifest.finished:
-        gaps.append(
-            "the run was cut short: the records end with the last second written, what was under "
-            "way is missing, and no claim can PASS"
-        )
-    return gaps + lost_generators(manifest)
-
-
 def read(run_dir: Path) -> RunData:
     """Read a run folder, first turning the parts of an unfinished run into tables.
 
@@ -263,20 +183,16 @@ def read(run_dir: Path) -> RunData:
     """
     if not run_dir.is_dir():
         raise UserError(f"{run_dir} is no folder: name the folder of a run")
-    manifest = Manifest.read(run_dir)
-    _consolidate(run_dir)
-    gaps: list[str] = []
-    requests = _frame(run_dir, "requests", REQUEST_COLUMNS)
+    manifest = scrutiny.checked(Manifest.read(run_dir), run_dir / "run.json")
+    join_parts(run_dir)
+    requests = read_frame(run_dir, "requests", REQUEST_COLUMNS)
     if requests.empty:
         raise UserError(f"{run_dir} holds no request: nothing was measured")
-    if requests[["arm", "step_users", "phase", "outcome"]].isna().to_numpy().any():
-        raise UserError(
-            f"{run_dir / 'requests.parquet'} has rows without arm, step_users, phase or outcome"
-        )
-    gaps += _gaps_of(requests, manifest)
-    attempts = _optional_frame(run_dir, "attempts", ATTEMPT_COLUMNS, gaps)
-    decisions = _optional_frame(run_dir, "decisions", DECISION_COLUMNS, gaps)
-    host = _optional_frame(run_dir, "host", HOST_COLUMNS, gaps)
+    requests, doubts = scrutiny.cleaned(requests, run_dir / "requests.parquet")
+    attempts = optional_frame(run_dir, "attempts", ATTEMPT_COLUMNS, doubts)
+    decisions = optional_frame(run_dir, "decisions", DECISION_COLUMNS, doubts)
+    host = optional_frame(run_dir, "host", HOST_COLUMNS, doubts)
+    gaps = scrutiny.of_manifest(manifest, sorted(map(str, requests["arm"].unique())))
     if host.empty:
         gaps.append("the host was not sampled: throttling, steal and memory are unknown")
     arms = _order([item.arm for item in manifest.arms], sorted(map(str, requests["arm"].unique())))
@@ -286,6 +202,7 @@ def read(run_dir: Path) -> RunData:
             [int(i) for i in requests["step_users"].unique()],
         )
     )
+    requests, cells = _in_cells(requests, arms, steps)
     return RunData(
         run_dir=run_dir,
         manifest=manifest,
@@ -295,25 +212,43 @@ def read(run_dir: Path) -> RunData:
         host=host,
         arms=tuple(arms),
         steps=tuple(steps),
-        cells=tuple(_cells(requests, arms, steps)),
-        gaps=tuple(gaps),
+        cells=tuple(cells),
+        gaps=(*doubts, *gaps),
+        doubts=tuple(doubts),
     )
 
 
-def _cells(requests: pd.DataFrame, arms: Sequence[str], steps: Sequence[int]) -> list[Cell]:
-    """Split the rows by arm and step, in that order; a cell without rows is there too."""
-    steady = (requests["phase"] == Phase.STEADY).to_numpy()
-    # Positions by cell in one pass instead of a million-row comparison for each cell.
-    grouped = requests.groupby(["arm", "step_users"], observed=True, sort=False)
-    groups = {key: np.asarray(at, dtype=np.intp) for key, at in grouped.indices.items()}
-    nobody = np.empty(0, dtype=np.intp)
-    cells = []
-    for arm in arms:
-        for step in steps:
-            at = groups.get((arm, step), nobody)
-            inside = at[steady[at]]
-            cells.append(Cell(arm, step, requests.take(inside), int(at.size - inside.size)))
-    return cells
+def _in_cells(
+    requests: pd.DataFrame, arms: Sequence[str], steps: Sequence[int]
+) -> tuple[pd.DataFrame, list[Cell]]:
+    """Sort the rows by arm and step, in that order, and cut them; a cell without rows is there too.
+
+    The steady rows come first, so that they and every cell are slices of one frame, not copies.
+    """
+    place = {arm: number for number, arm in enumerate(arms)}
+    arm = requests["arm"].cat.rename_categories(place).to_numpy(dtype=np.intp)
+    step = np.searchsorted(np.asarray(steps), requests["step_users"].to_numpy())
+    number = arm * len(steps) + step
+    unsteady = (requests["phase"] != Phase.STEADY).to_numpy()
+    order = np.lexsort((requests["t_send_ns"].to_numpy(dtype=np.float64), number, unsteady))
+    count = len(arms) * len(steps)
+    ends = np.cumsum(np.bincount(number[~unsteady], minlength=count))
+    left_out = np.bincount(number[unsteady], minlength=count)
+    # Column by column, each let go once it is sorted.
+    ordered = pd.DataFrame(
+        {name: requests.pop(name).array.take(order) for name in list(requests.columns)}, copy=False
+    )
+    cells = [
+        Cell(name, users, ordered.iloc[end - size : end], int(left))
+        for (name, users), end, size, left in zip(
+            ((name, users) for name in arms for users in steps),
+            ends,
+            np.diff(ends, prepend=0),
+            left_out,
+            strict=True,
+        )
+    ]
+    return ordered, cells
 
 
 def host_means(host: pd.DataFrame, window_ns: tuple[int, int] | None) -> pd.Series[float]:
@@ -339,9 +274,27 @@ def _within(host: pd.DataFrame, window_ns: tuple[int, int]) -> pd.DataFrame:
     return host[(host["t_ns"] >= start) & (host["t_ns"] <= end + NS_PER_S)]
 
 
-def tiers_of(arm: str, rows: pd.DataFrame) -> pd.Series[str]:
+def tiers_of(arm: str, rows: pd.DataFrame) -> pd.Series[Any]:
     """Return the tier of each row; of an arm measured directly, the tier is the arm's own."""
     direct = {Arm.LOCAL_ONLY: Tier.LOCAL, Arm.REMOTE_ONLY: Tier.REMOTE}
-    known = rows["tier"].astype("object")
     own = direct.get(Arm(arm)) if arm in set(Arm) else None
-    return known.where(known.notna(), str(own)) if own is not None else known
+    return rows["tier"].astype("category") if own is None else _filled(rows["tier"], str(own))
+
+
+UNKNOWN = "unknown"
+
+
+def named(words: pd.Series[Any]) -> pd.Series[Any]:
+    """Return words as categories in the order of the alphabet, ``unknown`` where there is none."""
+    filled = _filled(words, UNKNOWN)
+    return filled.cat.reorder_categories(sorted(filled.cat.categories))
+
+
+def _filled(words: pd.Series[Any], filler: str) -> pd.Series[Any]:
+    """Return words as categories, ``filler`` where there is none."""
+    known = words.astype("category")
+    if known.notna().all():
+        return known
+    if filler not in known.cat.categories:
+        known = known.cat.add_categories([filler])
+    return known.fillna(filler)

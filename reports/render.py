@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+from urllib.parse import quote
 
 from matplotlib.figure import Figure
 
@@ -26,7 +28,7 @@ def svg(figure: Figure) -> bytes:
     with style.applied():
         # Without a date the same records give the same bytes.
         figure.savefig(out, format="svg", dpi=PNG_DPI, transparent=True, metadata={"Date": None})
-    drawing = out.getvalue()
+    drawing = _shorter(out.getvalue())
     light, dark = [], []
     for number, (colour, in_the_dark) in enumerate(style.DARK_THEME.items()):
         drawing = drawing.replace(colour, f"var(--c{number})")
@@ -41,6 +43,26 @@ def svg(figure: Figure) -> bytes:
     return f"{drawing[:start]}<style>{rules}</style>{drawing[start:]}".encode()
 
 
+_PATH = re.compile(r'(?<= d=")[^"]+')
+_LONG = re.compile(r"(\.\d\d)\d+")
+
+
+def _shorter(drawing: str) -> str:
+    """Return the drawing with paths rounded to a hundredth of a point, which nobody can see."""
+    return _PATH.sub(lambda path: _LONG.sub(r"\1", path[0]), drawing)
+
+
 def data_uri(content: bytes, kind: str) -> str:
     """Return ``content`` as an address that needs no network."""
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def text_uri(drawing: bytes) -> str:
+    """Return an SVG as an address that needs no network, a quarter shorter than in base64. It holds
+    spaces: it may stand in ``src``, not in ``srcset``."""
+    plain = " ".join(drawing.decode().split())
+    return f"data:image/svg+xml,{quote(plain, safe=_PLAIN)}"
+
+
+_PLAIN = " !$&'()*+,-./:;<=>?@[]^_`{|}~"
+"""Of what an address in an attribute may hold as it is: neither ``"``, nor ``#``, nor ``%``."""

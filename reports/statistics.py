@@ -8,6 +8,7 @@ interpolates between order statistics.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -79,19 +80,38 @@ def minimum_n(p: float, confidence: float = CONFIDENCE) -> int:
     return math.ceil(math.log(tail) / math.log(max(p, 1.0 - p)))
 
 
-def quantile(values: npt.ArrayLike, p: float) -> Estimate:
+def dependent_ranks(n: int, p: float, effective_n: float) -> tuple[int, int]:
+    """Return the ranks of :func:`interval_ranks` where ``n`` values tell as much as fewer.
+
+    The number of values below the quantile then varies like that of a sample of ``effective_n``,
+    scaled up: its ranks are found there and carried over at the same share. Inverting the interval
+    of a proportion for that of a quantile: Woodruff, "Confidence Intervals for Medians and Other
+    Position Measures", Journal of the American Statistical Association 47, 1952.
+    """
+    worth = max(min(math.floor(effective_n), n), 1)
+    low, high = interval_ranks(worth, p)
+    if worth == n:
+        return low, high
+    # P(X_(low) <= q) is that of at least ``low`` below q, P(q < X_(high)) of at most ``high - 1``.
+    scaled_high = math.floor((high - 1) * n / worth) + 1
+    return low * n // worth, n + 1 if high > worth else scaled_high
+
+
+def quantile(values: npt.ArrayLike, p: float, effective_n: float | None = None) -> Estimate:
     """Return the sample quantile ``p`` of ``values`` with its distribution-free interval.
 
     Args:
         values: one-dimensional, without NaN, in any order; ``inf`` allowed.
         p: in (0, 1).
+        effective_n: how many independent values these are worth
+            (:func:`reports.autocorrelation.effective_n`); None: each is one.
     """
     data: FloatArray = np.asarray(values, dtype=np.float64)
     n = data.size
     if n == 0:
         return NOTHING
     rank = quantile_rank(n, p)
-    low, high = interval_ranks(n, p)
+    low, high = interval_ranks(n, p) if effective_n is None else dependent_ranks(n, p, effective_n)
     wanted = sorted({k - 1 for k in (rank, low, high) if 1 <= k <= n})
     ordered = np.partition(data, wanted)
     return Estimate(
@@ -117,6 +137,22 @@ def proportion(events: int, n: int) -> Estimate:
     low = 0.0 if events == 0 else float(stats.beta.ppf(tail, events, n - events + 1))
     high = 1.0 if events == n else float(stats.beta.ppf(1.0 - tail, events + 1, n - events))
     return Estimate(value=events / n, ci_low=low, ci_high=high, n=n)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for being tested together, in the order given.
+
+    Source: Holm, "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of
+    Statistics 6, 1979. Rejecting those at most ``a`` errs with a chance of at most ``a`` in all,
+    however the tests depend on each other.
+    """
+    count = len(p_values)
+    corrected = [1.0] * count
+    highest = 0.0
+    for place, index in enumerate(sorted(range(count), key=lambda at: p_values[at])):
+        highest = max(highest, min((count - place) * p_values[index], 1.0))
+        corrected[index] = highest
+    return corrected
 
 
 def median(values: npt.ArrayLike) -> float | None:

@@ -55,10 +55,12 @@ OTHER_ARM = Look(OTHER, (0, (1, 1.5)), "D")
 
 TIER_LOOKS: dict[str, Look] = {
     Tier.LOCAL: Look(LOCAL, "-", "o"),
-    Tier.REMOTE: Look(REMOTE, "-", "^"),
-    Tier.CACHE: Look(CACHE, "-", "s"),
+    Tier.REMOTE: Look(REMOTE, (0, (6, 2, 1, 2)), "^"),
+    Tier.CACHE: Look(CACHE, (0, (2, 2)), "s"),
 }
 OTHER_TIER = Look(MUTED, "-", ".")
+TIER_HATCHES: dict[str, str] = {Tier.LOCAL: "", Tier.REMOTE: "////", Tier.CACHE: "xxxx"}
+"""Of areas that stand for a tier, so that they can be told without colour."""
 
 PHASE_FILLS: dict[str, tuple[str, str]] = {
     "late": ("#d8dee4", "//"),
@@ -66,7 +68,7 @@ PHASE_FILLS: dict[str, tuple[str, str]] = {
     "decide": ("#8c959f", ""),
     "lost": ("#c2453d", "xx"),
     "queue": ("#e3b23c", "////"),
-    "connect": ("#b7c0c9", "..."),
+    "connect": ("#b7c0c9", "|||"),
     "engine_queue": ("#f0d58a", "---"),
     "load": ("#a77bca", "++"),
     "prefill": (LOCAL, ""),
@@ -74,9 +76,10 @@ PHASE_FILLS: dict[str, tuple[str, str]] = {
     "hold": (CACHE, ""),
     "deliver": ("#1b1f24", ""),
 }
-"""Colour and hatch of each phase of a first token's time."""
+"""Colour and hatch of each phase of a first token's time. No dots: a pattern of circles takes a
+hundred times the bytes of one of lines."""
 
-REMOTE_FILLS: dict[str, tuple[str, str]] = {"connect": ("#f3c499", "..."), "wait": (REMOTE, "")}
+REMOTE_FILLS: dict[str, tuple[str, str]] = {"connect": ("#f3c499", "|||"), "wait": (REMOTE, "")}
 """Of the phases that are all a cloud lets see of itself."""
 
 SETTINGS: dict[str, Any] = {
@@ -85,6 +88,8 @@ SETTINGS: dict[str, Any] = {
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
+    # Fixed: otherwise every drawing measures all ticks once more, to see whether one is in the way.
+    "axes.titley": 1.0,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import pandas as pd
@@ -12,8 +12,9 @@ import pandas as pd
 from firsttoken.core.clock import NS_PER_S
 from firsttoken.core.words import Outcome, Tier
 from reports import text
+from reports.autocorrelation import effective_n, whole
 from reports.load import Cell, RunData, delays_ms, host_means, tiers_of
-from reports.statistics import Estimate, median, proportion, quantile
+from reports.statistics import NOTHING, Estimate, FloatArray, median, proportion, quantile
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class TierStatistics:
     share: float
     ttft_p50_ms: Estimate
     ttft_p95_ms: Estimate
+    ttft_effective_n: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class CellStatistics:
     """Requests that count as later than everything."""
     ttft_p50_ms: Estimate
     ttft_p95_ms: Estimate
+    ttft_effective_n: int
+    """How many independent requests tell as much of the TTFT p95 as these, of which neighbours are
+    alike; the intervals of TTFT are as wide as that asks for."""
     ttfs_p50_ms: float | None
     tpot_p50_ms: float | None
     e2e_p50_ms: float | None
@@ -55,7 +60,10 @@ class CellStatistics:
     seconds: float | None
     """From the first request sent to the last one ended."""
     requests_per_second: float | None
+    in_flight_mean: float | None
+    """Requests under way at a time, on average."""
     prompt_tokens_p50: float | None
+    prompt_tokens_p95: float | None
     cached_token_share: float | None
     """Prompt tokens that the engine took from its cache, of all whose count is known."""
     output_tokens_p50: float | None
@@ -78,9 +86,33 @@ class ErrorCount:
     count: int
 
 
-def ttft(delays: np.typing.NDArray[np.float64], p: float) -> Estimate:
-    """Return a TTFT quantile, rounded, of delays as :func:`reports.load.delays_ms` makes them."""
-    return text.rounded(quantile(delays[~np.isnan(delays)], p), "ms")
+def ttft(delays: FloatArray, p: float) -> Estimate:
+    """Return a TTFT quantile, rounded, of delays as :func:`reports.load.delays_ms` makes them.
+
+    Args:
+        delays: in the order of sending. The interval is as wide as their dependence asks for.
+        p: in (0, 1).
+    """
+    known = delays[~np.isnan(delays)]
+    return text.rounded(quantile(known, p, effective_n(known, p)), "ms")
+
+
+class FirstTokens(NamedTuple):
+    """TTFT of some requests, rounded, and how many independent ones tell as much of its p95."""
+
+    p50: Estimate
+    p95: Estimate
+    effective_n: int
+
+
+def first_tokens(delays: FloatArray) -> FirstTokens:
+    """Return the figures of delays as :func:`ttft` takes them."""
+    known = delays[~np.isnan(delays)]
+    if not known.size:
+        return FirstTokens(NOTHING, NOTHING, 0)
+    effective = effective_n(known, 0.95)
+    p95 = text.rounded(quantile(known, 0.95, effective), "ms")
+    return FirstTokens(ttft(known, 0.5), p95, whole(effective))
 
 
 def accepted_and_failed(rows: pd.DataFrame) -> tuple[int, int]:
@@ -101,16 +133,24 @@ def _cached_share(rows: pd.DataFrame) -> float | None:
     return text.round_share(float(known["cached_tokens"].sum()) / tokens) if tokens > 0 else None
 
 
-def _tiers(cell: Cell, delays: np.typing.NDArray[np.float64]) -> tuple[TierStatistics, ...]:
-    tiers = tiers_of(cell.arm, cell.rows).to_numpy()
+def _in_flight(rows: pd.DataFrame, seconds: float | None) -> float | None:
+    """Return how many requests were under way at a time, on average over ``seconds``."""
+    if not seconds:
+        return None
+    spans = (rows["t_end_ns"] - rows["t_send_ns"]).to_numpy(dtype=np.float64)
+    return text.round_ms(float(np.nansum(np.maximum(spans, 0.0))) / NS_PER_S / seconds)
+
+
+def _tiers(cell: Cell, delays: FloatArray, whole_cell: FirstTokens) -> tuple[TierStatistics, ...]:
+    tiers = tiers_of(cell.arm, cell.rows)
     found = []
     for tier in Tier:
-        inside = tiers == tier.value
+        inside = (tiers == tier.value).to_numpy(dtype=bool)
         n = int(inside.sum())
         if n:
             share = text.round_share(n / len(cell.rows)) or 0.0
-            mine = delays[inside]
-            found.append(TierStatistics(tier.value, n, share, ttft(mine, 0.5), ttft(mine, 0.95)))
+            figures = whole_cell if inside.all() else first_tokens(delays[inside])
+            found.append(TierStatistics(tier.value, n, share, *figures))
     return tuple(found)
 
 
@@ -118,6 +158,7 @@ def cell_statistics(data: RunData, cell: Cell, target_ms: float) -> CellStatisti
     """Return the statistics of one cell; ``target_ms`` tells which cancelled requests were late."""
     rows = cell.rows
     delays = delays_ms(rows, target_ms)
+    figures = first_tokens(delays)
     succeeded = rows[(rows["outcome"] == Outcome.SUCCESS).to_numpy()]
     accepted, failed = accepted_and_failed(rows)
     cancelled = len(rows) - accepted
@@ -135,6 +176,8 @@ def cell_statistics(data: RunData, cell: Cell, target_ms: float) -> CellStatisti
     def middle(column: str) -> float | None:
         return text.round_ms(median(succeeded[column].to_numpy(dtype=np.float64)))
 
+    prompts = succeeded["prompt_tokens"].to_numpy(dtype=np.float64)
+
     return CellStatistics(
         arm=cell.arm,
         step_users=cell.step_users,
@@ -143,17 +186,20 @@ def cell_statistics(data: RunData, cell: Cell, target_ms: float) -> CellStatisti
         left_out=cell.left_out,
         cancelled=cancelled,
         no_first_token=int(np.isinf(delays).sum()),
-        ttft_p50_ms=ttft(delays, 0.5),
-        ttft_p95_ms=ttft(delays, 0.95),
+        ttft_p50_ms=figures.p50,
+        ttft_p95_ms=figures.p95,
+        ttft_effective_n=figures.effective_n,
         ttfs_p50_ms=middle("ttfs_ms"),
         tpot_p50_ms=middle("tpot_ms"),
         e2e_p50_ms=middle("e2e_ms"),
         errors=failed,
         error_rate=text.rounded(proportion(failed, accepted), "share"),
-        tiers=_tiers(cell, delays),
+        tiers=_tiers(cell, delays, figures),
         seconds=text.round_ms(seconds),
         requests_per_second=round(len(rows) / seconds, 2) if seconds else None,
+        in_flight_mean=_in_flight(rows, seconds),
         prompt_tokens_p50=middle("prompt_tokens"),
+        prompt_tokens_p95=text.round_ms(quantile(prompts[~np.isnan(prompts)], 0.95).value),
         cached_token_share=_cached_share(succeeded),
         output_tokens_p50=middle("output_tokens"),
         steal_share=text.round_share(float(host["steal_share"])),

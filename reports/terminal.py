@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 
 from firsttoken.core.words import Tier
 from reports import text
@@ -97,6 +98,11 @@ def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _wrapped(line: str) -> list[str]:
     return textwrap.wrap(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+
+
+def line(report: Report, run_dir: Path) -> str:
+    """Return one of several runs: verdict, folder, and why."""
+    return f"{report.verdict:<12} {run_dir}: {report.reasons[-1]}"
 
 
 def table(report: Report) -> str:

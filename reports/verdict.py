@@ -116,8 +116,13 @@ def _doubt(item: Check, minimum: int) -> str:
     if item.n < minimum:
         return f"too few requests, {minimum} needed"
     if compare(item, minimum) is Verdict.INCONCLUSIVE:
+        if item.ci_high is None:
+            return "too few independent requests: neighbours were alike, measure for longer"
         return "the interval straddles the target: more requests needed"
-    return "the run was cut short, a load generator was lost, or the load never came to rest"
+    return (
+        "the run was cut short, a load generator was lost, the load never came to rest, or records "
+        "cannot be right"
+    )
 
 
 def compare(item: Check, minimum: int) -> Verdict:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
-from firsttoken.core.clock import NS_PER_MS
+from firsttoken.core.clock import NS_PER_MS, NS_PER_S
 from reports import text
-from reports.load import RunData, tiers_of
+from reports.join import Joiner
+from reports.load import Cell, RunData, named, tiers_of
 from reports.phases import PHASES, SIMULTANEOUS_MS, WITHIN_TTFT, span_ms, split
 from reports.statistics import Estimate, FloatArray, proportion, quantile, quantile_rank
 
@@ -51,6 +51,12 @@ class RequestPhases:
     request_id: str
     tier: str
     reason: str
+    backend: str
+    """Empty where it was not told."""
+    attempts: int
+    """Tries at a backend, as the router recorded them; 0 without a router of ours."""
+    sent_s: float
+    """Seconds from the first request of the steady parts to when this one was sent."""
     ttft_ms: float
     first_sentence_ms: float | None
     """From the first token to the first speakable sentence."""
@@ -97,23 +103,39 @@ class Waterfall:
     gaps: tuple[str, ...]
 
 
-def _other_clocks(rows: pd.DataFrame) -> tuple[str, ...]:
-    """Return the arms of which most requests were accepted before they were sent, or after their
-    first token: the router's clock is another one."""
-    stamped = rows[rows["accepted_ns"].notna() & rows["ttft_ms"].notna()]
+def _elsewhere(rows: pd.DataFrame, accepted: FloatArray) -> tuple[int, int]:
+    """Return how many requests were accepted before they were sent or after their first token, and
+    of how many that can be told."""
     tolerance = ORDER_TOLERANCE_MS * NS_PER_MS
-    outside = (stamped["accepted_ns"] < stamped["t_send_ns"] - tolerance) | (
-        stamped["accepted_ns"] > stamped["t_first_token_ns"] + tolerance
-    )
-    share = outside.groupby(stamped["arm"].astype(str)).mean()
-    return tuple(str(arm) for arm in share[share > 0.5].index)
+    sent = rows["t_send_ns"].to_numpy(dtype=np.float64)
+    first = rows["t_first_token_ns"].to_numpy(dtype=np.float64)
+    stamped = ~np.isnan(accepted) & rows["ttft_ms"].notna().to_numpy()
+    outside = (accepted < sent - tolerance) | (accepted > first + tolerance)
+    return int((outside & stamped).sum()), int(stamped.sum())
+
+
+def _other_clocks(data: RunData, joiner: Joiner) -> tuple[str, ...]:
+    """Return the arms of which most requests were so accepted: the router's clock is another."""
+    counts: dict[str, tuple[int, int]] = {}
+    for cell, at in data.slices:
+        outside, stamped = _elsewhere(cell.rows, joiner.accepted_ns(at))
+        before = counts.get(cell.arm, (0, 0))
+        counts[cell.arm] = (before[0] + outside, before[1] + stamped)
+    return tuple(arm for arm, (outside, stamped) in counts.items() if 2 * outside > stamped)
 
 
 def _plain(phases: pd.Series[float]) -> dict[str, float]:
     return {name: text.round_ms(float(phases[name])) or 0.0 for name in PHASES}
 
 
-def _request(name: str, row: pd.Series[float], phases: pd.Series[float]) -> RequestPhases:
+def _word(value: object) -> str:
+    """Return a word of a record; empty where it has none."""
+    return "" if pd.isna(value) else str(value)  # type: ignore[call-overload]
+
+
+def _request(
+    name: str, row: pd.Series[float], phases: pd.Series[float], origin_ns: float
+) -> RequestPhases:
     sentence = float(row["ttfs_ms"]) - float(row["ttft_ms"])
     return RequestPhases(
         name=name,
@@ -121,41 +143,90 @@ def _request(name: str, row: pd.Series[float], phases: pd.Series[float]) -> Requ
         step_users=int(row["step_users"]),
         request_id=str(row["request_id"]),
         tier=str(row["tier"]),
-        reason="" if pd.isna(row["reason"]) else str(row["reason"]),
+        reason=_word(row["reason"]),
+        backend=_word(row["backend"]),
+        attempts=int(row["tried"]),
+        sent_s=round((float(row["t_send_ns"]) - origin_ns) / NS_PER_S, 1),
         ttft_ms=text.round_ms(float(row["ttft_ms"])) or 0.0,
         first_sentence_ms=text.round_ms(sentence),
         phases_ms=_plain(phases),
     )
 
 
-def _exemplars(rows: pd.DataFrame, phases: pd.DataFrame) -> list[RequestPhases]:
-    """Return the requests at the p50, p95 and p99 of each step of the rows."""
-    found = []
-    for _, group in rows.groupby("step_users", sort=True):
-        ordered = group.sort_values("ttft_ms", kind="stable")
-        for p in EXEMPLARS:
-            at = ordered.index[quantile_rank(len(ordered), p) - 1]
-            found.append(_request(f"p{p * 100:.0f}", ordered.loc[at], phases.loc[at]))
-    return found
+@dataclass(frozen=True, slots=True)
+class _CellPhases:
+    """What the requests of one cell that could be split say, and how well that went."""
+
+    arm: str
+    means: list[MeanPhases]
+    exemplars: list[RequestPhases]
+    slowest: list[RequestPhases]
+    split: int
+    routed: int
+    joined: int
+    residuals: FloatArray
+    """TTFT less what the router measured, where it measured; ms."""
+    errors: FloatArray
+    """Sum of the phases less TTFT, those with stamps out of order among them; ms."""
+    out_of_order: int
+    overtold: int
 
 
-def _means(rows: pd.DataFrame, phases: pd.DataFrame, arms: tuple[str, ...]) -> list[MeanPhases]:
-    """Return the mean phases of every arm (in the order of ``arms``), step and tier."""
-    whole = phases.assign(
-        ttft_ms=rows["ttft_ms"],
-        arm=rows["arm"].astype(str),
-        step_users=rows["step_users"],
-        tier=rows["tier"],
+def _cell_phases(
+    cell: Cell, rows: pd.DataFrame, origin_ns: float, elsewhere: tuple[str, ...]
+) -> _CellPhases:
+    """Split the joined rows of one cell."""
+    routed = rows["routed"].to_numpy(dtype=bool)
+    residuals = rows["ttft_ms"].to_numpy(dtype=np.float64) - span_ms(
+        rows, "accepted_ns", "relayed_ns"
     )
+    raw = split(rows[~routed] if cell.arm in elsewhere else rows).dropna()
+    in_order = (raw.drop(columns=["late", "wait"]) >= -ORDER_TOLERANCE_MS).all(axis=1).to_numpy()
+    positive = raw.clip(lower=0.0)
+    sums = positive[list(WITHIN_TTFT)].sum(axis=1)
+    kept = rows.loc[raw.index[in_order]]
+    kept = kept.assign(tier=named(tiers_of(cell.arm, kept)))
+    phases = positive[in_order]
+    order = np.argsort(kept["ttft_ms"].to_numpy(dtype=np.float64), kind="stable")
+
+    def request(name: str, at: int) -> RequestPhases:
+        return _request(name, kept.iloc[at], phases.iloc[at], origin_ns)
+
+    return _CellPhases(
+        arm=cell.arm,
+        means=_means(cell, kept, phases),
+        exemplars=[
+            request(f"p{p * 100:.0f}", int(order[quantile_rank(order.size, p) - 1]))
+            for p in EXEMPLARS
+            if order.size
+        ],
+        slowest=[request("", int(at)) for at in order[::-1][:SLOWEST]],
+        split=len(kept),
+        routed=int(routed.sum()),
+        joined=int((routed & rows["joined"].to_numpy(dtype=bool)).sum()),
+        residuals=residuals[~np.isnan(residuals)],
+        errors=(sums - rows["ttft_ms"].loc[raw.index]).to_numpy(dtype=np.float64),
+        out_of_order=int((~in_order).sum()),
+        overtold=int((raw["wait"].to_numpy()[in_order] < -SIMULTANEOUS_MS).sum()),
+    )
+
+
+def _means(cell: Cell, rows: pd.DataFrame, phases: pd.DataFrame) -> list[MeanPhases]:
+    """Return the mean phases of every tier of a cell."""
+    whole = phases.assign(ttft_ms=rows["ttft_ms"])
     found = []
-    for arm in arms:
-        mine = whole[whole["arm"] == arm]
-        for key, group in mine.groupby(["step_users", "tier"], sort=True):
-            step, tier = cast("tuple[int, str]", key)
-            means = group[[*PHASES, "ttft_ms"]].mean()
-            total = text.round_ms(float(means["ttft_ms"])) or 0.0
-            found.append(MeanPhases(arm, step, tier, len(group), total, _plain(means)))
+    for tier, group in whole.groupby(rows["tier"], observed=True, sort=True):
+        means = group.mean()
+        total = text.round_ms(float(means["ttft_ms"])) or 0.0
+        who = cell.arm, cell.step_users, str(tier), len(group)
+        found.append(MeanPhases(*who, total, _plain(means)))
     return found
+
+
+def _slowest(items: list[_CellPhases]) -> list[RequestPhases]:
+    """Return the requests whose first token came last, the last one first."""
+    slow = sorted((each for item in items for each in item.slowest), key=lambda it: -it.ttft_ms)
+    return [replace(each, name=str(place)) for place, each in enumerate(slow[:SLOWEST], start=1)]
 
 
 def _high(values: FloatArray, p: float) -> float | None:
@@ -167,62 +238,47 @@ def _within(errors: FloatArray) -> Estimate:
     return text.rounded(proportion(near, len(errors)), "share")
 
 
-def _tiers(rows: pd.DataFrame) -> pd.Series[str]:
-    """Return who served each row, by name."""
-    named = [tiers_of(str(arm), group) for arm, group in rows.groupby("arm", observed=True)]
-    tiers = pd.concat(named) if named else rows["tier"]
-    return tiers.astype("object").fillna("unknown")
-
-
-def waterfall(data: RunData, joined: pd.DataFrame, shown_arm: str | None) -> Waterfall:
+def waterfall(data: RunData, joiner: Joiner, shown_arm: str | None) -> Waterfall:
     """Split the steady requests of a run.
 
     Args:
-        joined: all requests, from :func:`reports.join.join`.
+        joiner: of the steady requests.
         shown_arm: of whose requests single ones are shown; None: of the first arm that was split.
     """
-    steady = joined.loc[np.concatenate([cell.rows.index.to_numpy() for cell in data.cells])]
-    elsewhere = _other_clocks(steady)
-    raw = split(steady[~(steady["arm"].astype(str).isin(elsewhere) & steady["routed"])]).dropna()
-    in_order = (raw.drop(columns=["late", "wait"]) >= -ORDER_TOLERANCE_MS).all(axis=1)
-    positive = raw.clip(lower=0.0)
-    sums = positive[list(WITHIN_TTFT)].sum(axis=1)
-    errors = (sums - steady.loc[raw.index, "ttft_ms"]).to_numpy(dtype=np.float64)
-    kept, phases = raw[in_order], positive[in_order]
-    rows = steady.loc[kept.index].copy()
-    rows["tier"] = _tiers(rows)
-    through = steady[steady["relayed_ns"].notna() & steady["ttft_ms"].notna()]
-    router_ms = span_ms(through, "accepted_ns", "relayed_ns")
-    residual = through["ttft_ms"].to_numpy(dtype=np.float64) - router_ms
-    routed = int(steady["routed"].sum())
-    complete = int((steady["routed"] & steady["joined"]).sum())
-    check = JoinCheck(
+    elsewhere = _other_clocks(data, joiner)
+    origin_ns = float(data.steady["t_send_ns"].min())
+    # Cell by cell: the phases of all requests at once would take as much memory as their records.
+    items = [_cell_phases(cell, joiner.rows(at), origin_ns, elsewhere) for cell, at in data.slices]
+    arms = [item.arm for item in items if item.split]
+    shown = shown_arm if shown_arm in arms else next(iter(arms), None)
+    mine = [item for item in items if item.arm == shown]
+    check = _checked(items, elsewhere)
+    return Waterfall(
+        check=check,
+        means=tuple(mean for item in items for mean in item.means),
+        exemplars=tuple(each for item in mine for each in item.exemplars),
+        slowest=tuple(_slowest(mine)),
+        gaps=tuple(_gaps(check)),
+    )
+
+
+def _checked(items: list[_CellPhases], elsewhere: tuple[str, ...]) -> JoinCheck:
+    routed, joined = sum(item.routed for item in items), sum(item.joined for item in items)
+    residuals = np.concatenate([item.residuals for item in items])
+    errors = np.concatenate([item.errors for item in items])
+    return JoinCheck(
         routed=routed,
-        joined=complete,
-        joined_share=text.round_share(complete / routed) if routed else None,
-        split=len(kept),
-        out_of_order=int(len(raw) - len(kept)),
-        overtold=int((kept["wait"] < -SIMULTANEOUS_MS).sum()),
-        residual_p50_ms=_high(residual, 0.5),
-        residual_p99_ms=_high(residual, 0.99),
-        residual_within=_within(residual),
+        joined=joined,
+        joined_share=text.round_share(joined / routed) if routed else None,
+        split=sum(item.split for item in items),
+        out_of_order=sum(item.out_of_order for item in items),
+        overtold=sum(item.overtold for item in items),
+        residual_p50_ms=_high(residuals, 0.5),
+        residual_p99_ms=_high(residuals, 0.99),
+        residual_within=_within(residuals),
         sum_error_p99_ms=_high(np.abs(errors), 0.99),
         sum_within=_within(errors),
         other_clock=elsewhere,
-    )
-    arms = [arm for arm in data.arms if (rows["arm"].astype(str) == arm).any()]
-    shown = shown_arm if shown_arm in arms else next(iter(arms), None)
-    mine = rows[(rows["arm"].astype(str) == shown).to_numpy()]
-    slow = mine.nlargest(SLOWEST, "ttft_ms")
-    return Waterfall(
-        check=check,
-        means=tuple(_means(rows, phases, data.arms)),
-        exemplars=tuple(_exemplars(mine, phases)),
-        slowest=tuple(
-            _request(str(place), slow.loc[at], phases.loc[at])
-            for place, at in enumerate(slow.index, start=1)
-        ),
-        gaps=tuple(_gaps(check)),
     )
 
 

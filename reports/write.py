@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment
 
 from firsttoken.core.errors import UserError
 from firsttoken.core.words import Verdict, worst
-from reports import figures, render, terminal, text
+from reports import bars, figures, files, render, side_by_side, terminal, text
 from reports.answers import HEADLINES, level_rows
 from reports.build import Report
 from reports.phases import PHASES
+from reports.templating import environment
 from reports.verdict import KINDS, MAX_STEAL_SHARE, MAX_THROTTLED_SHARE, Check, sentence
 
 VERDICT_WORDS: dict[Verdict, str] = {
@@ -40,8 +41,7 @@ class Drawn:
 
 def json_text(report: Report) -> str:
     """Return ``report.json``."""
-    whole = report.as_dict()
-    return json.dumps(whole, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return files.json_text(report.as_dict())
 
 
 def _measured(check: Check) -> str:
@@ -50,31 +50,17 @@ def _measured(check: Check) -> str:
     return text.measured(check.value, check.ci_low, check.ci_high, unit)
 
 
-def _markdown_cell(value: object) -> str:
-    """Return text that cannot end a Markdown cell or line, nor bring in HTML."""
-    plain = " ".join(str(value).split())
-    return plain.replace("|", "\\|").replace("<", "&lt;")
-
-
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("reports"),
-        autoescape=select_autoescape(["html.j2", "html"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
+    made = environment()
+    made.filters.update(
         ms=lambda value: text.number(value, "ms"),
         percent=lambda value: text.quantity(value, "share"),
         interval=lambda item: text.interval(item.ci_low, item.ci_high, "ms"),
         share_interval=lambda item: text.interval(item.ci_low, item.ci_high, "share"),
-        missing=lambda value: text.MISSING if value is None else value,
         target=lambda value, unit: text.quantity(value, unit, short=True),
         measured=_measured,
-        cell=_markdown_cell,
     )
-    environment.globals.update(
+    made.globals.update(
         symbol=text.SYMBOL,
         shares=terminal.shares,
         join_words=terminal.join_words,
@@ -83,10 +69,15 @@ def _environment() -> Environment:
         phases=PHASES,
         headline=headline,
         level_rows=level_rows,
+        strip=_strip,
+        line_label=bars.label,
+        lengths=bars.lengths,
+        longest_ms=bars.longest_ms,
+        phase_css=bars.phase_css,
         max_steal=text.quantity(MAX_STEAL_SHARE, "share", short=True),
         max_throttled=text.quantity(MAX_THROTTLED_SHARE, "share", short=True),
     )
-    return environment
+    return made
 
 
 def _rendered(report: Report, template: str, **more: Any) -> str:
@@ -95,9 +86,39 @@ def _rendered(report: Report, template: str, **more: Any) -> str:
     return page.render(report=report, run=whole["run"], usage=report.host, **more)
 
 
+def _strip(report: Report) -> bars.Strip:
+    """Return what the page's first figure shows."""
+    return bars.strip(
+        report.cells,
+        report.judged_arm,
+        report.judged_step,
+        report.ttft_band_ms,
+        report.ttft_target_ms,
+    )
+
+
+CONTENTS: dict[str, str] = {
+    "guide": "Expected and measured",
+    "gaps": "What was not measured",
+    "answers": "What was found",
+    "steps": "By step and tier",
+    "checks": "Checks",
+    "errors": "Errors by type",
+    "phases": "Where the time went",
+    "slowest": "The slowest requests",
+    "goodput": "Goodput and availability",
+    "clock": "Can the clock be trusted?",
+    "conditions": "Conditions",
+    "definitions": "How to read this page",
+}
+"""The sections of the page in their order; the first stands on the first screen."""
+
+
 def html(report: Report, drawn: list[Drawn]) -> str:
     """Return the page: one file, no script, nothing fetched."""
-    return _rendered(report, "report.html.j2", pictures=drawn)
+    answered = report.answers.capacity is not None or report.answers.comparison
+    contents = [each for each in CONTENTS.items() if each[0] != "answers" or answered]
+    return _rendered(report, "report.html.j2", pictures=drawn, contents=contents)
 
 
 def markdown(report: Report) -> str:
@@ -179,39 +200,27 @@ def headline(report: Report) -> str:
     return words[report.verdict]
 
 
+def _draw(picture: figures.Picture, report: Report, folder: Path) -> Drawn:
+    """Write a figure as a PNG file and return it as the page needs it."""
+    addresses: list[str | None] = []
+    for width in (figures.PAGE_WIDTH, figures.PHONE_WIDTH):
+        figure = figures.draw(picture, report, width)
+        if figure is None:
+            # Of an earlier report on this run.
+            (folder / f"{picture.name}.png").unlink(missing_ok=True)
+            addresses.append(None)
+            continue
+        addresses.append(render.text_uri(render.svg(figure)))
+        if width == figures.PAGE_WIDTH:
+            files.put(folder / f"{picture.name}.png", render.png(figure))
+    said = picture.title, picture.caption, picture.absent
+    return Drawn(picture.name, *said, page=addresses[0], phone=addresses[1])
+
+
 def _draw_all(report: Report, folder: Path) -> list[Drawn]:
-    """Write the figures as PNG files and return them as the page needs them."""
-    drawn = []
-    for picture in figures.PICTURES:
-        addresses: list[str | None] = []
-        for width in (figures.PAGE_WIDTH, figures.PHONE_WIDTH):
-            figure = figures.draw(picture, report, width)
-            if figure is None:
-                # Of an earlier report on this run.
-                (folder / f"{picture.name}.png").unlink(missing_ok=True)
-                addresses.append(None)
-                continue
-            addresses.append(render.data_uri(render.svg(figure), "image/svg+xml"))
-            if width == figures.PAGE_WIDTH:
-                _put(folder / f"{picture.name}.png", render.png(figure))
-        drawn.append(
-            Drawn(
-                picture.name,
-                picture.title,
-                picture.caption,
-                picture.absent,
-                addresses[0],
-                addresses[1],
-            )
-        )
-    return drawn
-
-
-def _put(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    scratch = path.with_name(f".{path.name}.partial")
-    scratch.write_bytes(content)
-    scratch.replace(path)
+    """Draw every figure."""
+    each = [partial(_draw, picture, report, folder) for picture in figures.PICTURES]
+    return side_by_side.run(each, rows=len(report.data.requests))
 
 
 def write_all(report: Report, run_dir: Path) -> None:
@@ -223,10 +232,10 @@ def write_all(report: Report, run_dir: Path) -> None:
     try:
         folder = run_dir / "figures"
         folder.mkdir(parents=True, exist_ok=True)
-        _put(run_dir / "report.json", json_text(report).encode())
-        _put(run_dir / "junit.xml", junit(report).encode())
-        _put(run_dir / "report.md", markdown(report).encode())
-        _put(run_dir / "report.html", html(report, _draw_all(report, folder)).encode())
+        files.put(run_dir / "report.json", json_text(report))
+        files.put(run_dir / "junit.xml", junit(report))
+        files.put(run_dir / "report.md", markdown(report))
+        files.put(run_dir / "report.html", html(report, _draw_all(report, folder)))
     except OSError as error:
         raise UserError(
             f"cannot write the report to {run_dir}: {error.strerror or error}"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
+from firsttoken.cli import bench_options as option
 from firsttoken.core.errors import UserError
 
 MAX_USERS = 2000
@@ -33,243 +33,53 @@ def parse_users(text: str) -> tuple[int, ...]:
 
 
 def bench(
-    target: Annotated[
-        str, typer.Option(help="Base URL of the server, such as http://127.0.0.1:8080.")
-    ],
-    model: Annotated[
-        str | None, typer.Option(help="Model to ask for. Default: the first the server lists.")
-    ] = None,
-    dialect: Annotated[
-        str, typer.Option(help="openai, ollama, ollama_generate or dashscope.")
-    ] = "openai",
-    api_key_env: Annotated[
-        str | None, typer.Option(help="Environment variable that holds the key.")
-    ] = None,
-    scenario: Annotated[
-        str | None,
-        typer.Option(
-            help="Scenario of loadtests/: steps, open_loop, sessions, burst, replay or soak. "
-            "Default: steps; with --capacity: sessions.",
-        ),
-    ] = None,
-    users: Annotated[
-        str | None,
-        typer.Option(
-            help="Talkers, one step each. Default: 5,10,15,20; sessions, soak, burst: 20; "
-            "open_loop, replay: 64, of which as many speak as have to.",
-        ),
-    ] = None,
-    step_seconds: Annotated[
-        float | None,
-        typer.Option(
-            min=1,
-            max=86400,
-            help="Seconds measured a step, after warm-up. "
-            "Default: 10; burst, open_loop: 60; sessions: 180; soak: 900; replay: the whole trace.",
-        ),
-    ] = None,
-    think: Annotated[
-        str | None,
-        typer.Option(
-            help="Seconds from the end of the spoken reply to the next turn: 1,4.",
-        ),
-    ] = None,
-    turns: Annotated[
-        str | None,
-        typer.Option(help="Turns of a conversation: 3,8."),
-    ] = None,
-    barge_in: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=1,
-            help="Share of replies the person means to interrupt: 0.07.",
-        ),
-    ] = None,
-    burst_period: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1,
-            max=3600,
-            help="Seconds between two bursts: 10.",
-        ),
-    ] = None,
-    rate: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            max=10_000,
-            help="Starts a second of open_loop: 1.",
-        ),
-    ] = None,
-    arrivals: Annotated[
-        str | None,
-        typer.Option(
-            help="Gaps of open_loop: poisson, constant or gamma.",
-        ),
-    ] = None,
-    burstiness: Annotated[
-        float | None,
-        typer.Option(
-            min=0.05,
-            max=10,
-            help="Standard deviation over mean of gamma's gaps: 2.",
-        ),
-    ] = None,
-    trace: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV file to replay; see docs/load-tests.md.",
-        ),
-    ] = None,
-    speed: Annotated[
-        float | None,
-        typer.Option(
-            min=0.001,
-            max=1000,
-            help="Times as fast as the trace was: 1.",
-        ),
-    ] = None,
-    drop_after: Annotated[
-        float | None,
-        typer.Option(
-            min=0.1,
-            max=3600,
-            help="Seconds that a planned start waits for a free talker: 120.",
-        ),
-    ] = None,
-    against: Annotated[
-        str | None,
-        typer.Option(
-            help="Base URL of a second server: the two take turns in one run.",
-        ),
-    ] = None,
-    against_model: Annotated[
-        str | None,
-        typer.Option(
-            help="Model to ask of it. Default: the first it lists.",
-        ),
-    ] = None,
-    against_dialect: Annotated[
-        str | None,
-        typer.Option(help="Its dialect. Default: that of --target."),
-    ] = None,
-    against_api_key_env: Annotated[
-        str | None,
-        typer.Option(help="Environment variable that holds its key."),
-    ] = None,
-    rounds: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=1000,
-            help="Turns of each with --against: 6.",
-        ),
-    ] = None,
-    capacity: Annotated[
-        bool,
-        typer.Option(
-            "--capacity",
-            help="Search the largest load that holds the targets.",
-        ),
-    ] = False,
-    capacity_of: Annotated[
-        str | None,
-        typer.Option(
-            help="devices, or rate: requests a second. Default: devices.",
-        ),
-    ] = None,
-    capacity_minutes: Annotated[
-        float | None,
-        typer.Option(min=0.1, max=1440, help="Time for the search: 15."),
-    ] = None,
-    capacity_cap: Annotated[
-        float | None,
-        typer.Option(
-            min=0.05,
-            help="Largest load to try: 200 devices, 100 a second.",
-        ),
-    ] = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Load generators on this machine. Default: one, alone.",
-        ),
-    ] = None,
-    expect_workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=64,
-            help="Load generators to wait for; their command line is printed.",
-        ),
-    ] = None,
-    bind: Annotated[
-        str | None,
-        typer.Option(
-            help="Address to wait for them on: 127.0.0.1. For other machines 0.0.0.0, in a private "
-            "network only: Locust's protocol has no password.",
-        ),
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            max=65535,
-            help="Port to wait for them on: 5557.",
-        ),
-    ] = None,
-    settle: Annotated[
-        float | None,
-        typer.Option(
-            min=0,
-            max=3600,
-            help="Longest wait, after the ramp, for the load to come to rest. "
-            "Default: 30; burst: 0, the warm-up is fixed.",
-        ),
-    ] = None,
-    until_ci: Annotated[
-        str | None,
-        typer.Option(
-            help="Go on until half the 95% interval of the TTFT p95 is at most this share of it: "
-            "5%.",
-        ),
-    ] = None,
-    until_cap: Annotated[
-        float | None,
-        typer.Option(
-            min=1,
-            max=86400,
-            help="Longest step then. Default: 10 x --step-seconds.",
-        ),
-    ] = None,
-    pin: Annotated[
-        bool,
-        typer.Option(
-            "--pin",
-            help="Keep the load generator to the last core and off the server's.",
-        ),
-    ] = False,
-    max_tokens: Annotated[
-        int, typer.Option(min=1, max=4096, help="Longest reply asked for; the shortest: 8 tokens.")
-    ] = 32,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the schedule.")] = 1,
-    out: Annotated[
-        Path | None, typer.Option(help="Run folder. Default: runs/<UTC>-<scenario>.")
-    ] = None,
-    slo: Annotated[
-        Path | None, typer.Option(help="Acceptance targets. Default: config/slo.yaml.")
-    ] = None,
-    json_output: Annotated[
-        bool, typer.Option("--json", help="Print report.json and nothing else.")
-    ] = False,
+    context: typer.Context,
+    target: option.Target = None,
+    models: option.Models = None,
+    model: option.Model = None,
+    dialect: option.Dialect = "openai",
+    api_key_env: option.ApiKeyEnv = None,
+    scenario: option.Scenario = None,
+    users: option.Users = None,
+    step_seconds: option.StepSeconds = None,
+    think: option.Think = None,
+    turns: option.Turns = None,
+    barge_in: option.BargeIn = None,
+    burst_period: option.BurstPeriod = None,
+    rate: option.Rate = None,
+    arrivals: option.Arrivals = None,
+    burstiness: option.Burstiness = None,
+    trace: option.Trace = None,
+    speed: option.Speed = None,
+    drop_after: option.DropAfter = None,
+    against: option.Against = None,
+    against_model: option.AgainstModel = None,
+    against_dialect: option.AgainstDialect = None,
+    against_api_key_env: option.AgainstApiKeyEnv = None,
+    rounds: option.Rounds = None,
+    capacity: option.Capacity = False,
+    capacity_of: option.CapacityOf = None,
+    capacity_minutes: option.CapacityMinutes = None,
+    capacity_cap: option.CapacityCap = None,
+    workers: option.Workers = None,
+    expect_workers: option.ExpectWorkers = None,
+    bind: option.Bind = None,
+    port: option.Port = None,
+    settle: option.Settle = None,
+    until_ci: option.UntilCi = None,
+    until_cap: option.UntilCap = None,
+    pin: option.Pin = False,
+    max_tokens: option.MaxTokens = 32,
+    seed: option.Seed = 1,
+    out: option.Out = None,
+    slo: option.Slo = None,
+    json_output: option.JsonOutput = False,
 ) -> None:
     """Measure the first token of any OpenAI-, Ollama- or DashScope-speaking server.
 
     Ends with the verdict's exit code: 0 PASS, 1 FAIL, 2 bad usage, 3 INCONCLUSIVE, 4 UNTRUSTED.
     With --capacity: 0 an interval was found, 3 the data did not suffice, 4 UNTRUSTED.
+    With --models: 0 at least one was measured, 2 none.
 
     \b
     Examples:
@@ -277,7 +87,23 @@ def bench(
       firsttoken bench --target http://127.0.0.1:8080 --scenario sessions
       firsttoken bench --target http://127.0.0.1:8080 --against http://127.0.0.1:11434
       firsttoken bench --target http://127.0.0.1:8080 --capacity
+      firsttoken bench --models packaged,other.gguf
     """
+    if models is not None:
+        from firsttoken.cli import choosing
+
+        plan = choosing.plan_of(
+            models,
+            target=target,
+            step_seconds=step_seconds,
+            seed=seed,
+            out=out,
+            unwanted=choosing.unfitting(context),
+        )
+        choosing.run(plan, slo, json_output=json_output)
+    if target is None:
+        raise UserError("expected --target URL, the server to measure, or --models FILES")
+
     from firsttoken.cli import planned, resting, seeking, sharing, talking
     from firsttoken.cli.finish import finish, open_slo, stopped_by_ctrl_c
     from firsttoken.trials import bench as trial

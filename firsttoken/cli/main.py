@@ -11,15 +11,19 @@ import typer
 
 from firsttoken.cli import (
     bench,
+    compare,
     config,
     dashboards,
     demo,
+    doctor,
     engine,
     exporter,
+    gate,
     report,
     route,
     serve,
     status,
+    tune,
 )
 from firsttoken.core.errors import UserError
 from firsttoken.core.words import ExitCode
@@ -41,8 +45,12 @@ for verb in (
     exporter.exporter,
     route.route,
     status.status,
+    doctor.doctor,
     bench.bench,
     report.report,
+    gate.gate,
+    compare.compare,
+    tune.tune,
 ):
     app.command()(verb)
 app.add_typer(config.app, name="config")

@@ -31,7 +31,7 @@ from reports.load import delays_ms
 from reports.search import Look, Search, decide, level_of
 from reports.tables import accepted_and_failed
 
-_ROW_COLUMNS = (
+ROW_COLUMNS = (
     "block",
     "phase",
     "t_sched_ns",
@@ -41,7 +41,7 @@ _ROW_COLUMNS = (
     "ttft_user_ms",
     "outcome",
 )
-_HOST_COLUMNS = (
+HOST_COLUMNS = (
     "t_ns",
     "steal_share",
     "throttled_share",
@@ -206,8 +206,8 @@ class Prober:
         return self._look(load, block)
 
     def _look(self, load: float, block: BlockResult) -> Look:
-        rows = rows_so_far(self._run.run_dir, "requests", _ROW_COLUMNS).to_pandas()
-        host = rows_so_far(self._run.run_dir, "host", _HOST_COLUMNS).to_pandas()
+        rows = rows_so_far(self._run.run_dir, "requests", ROW_COLUMNS).to_pandas()
+        host = rows_so_far(self._run.run_dir, "host", HOST_COLUMNS).to_pandas()
         return look_of(
             load,
             block,
@@ -244,7 +244,7 @@ def look_of(
     during = host[(host["t_ns"] > block.steady_ns) & (host["t_ns"] <= block.ended_ns)]
     means = {
         name: float(during[name].mean()) if during[name].notna().any() else None
-        for name in _HOST_COLUMNS[1:]
+        for name in HOST_COLUMNS[1:]
     }
     usage = trust.Usage(
         cores=cores,

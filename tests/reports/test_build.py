@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -296,7 +297,7 @@ def test_damaged_side_tables_are_named_gaps(tmp_path: Path, table: str) -> None:
     run_dir = runs.write(tmp_path, [hybrid(200)])
     (run_dir / f"{table}.parquet").write_bytes(b"PAR1 is not enough")
     report = build.report(run_dir, SLO)
-    assert report.verdict is Verdict.PASS
+    assert report.verdict is Verdict.INCONCLUSIVE
     assert any(f"{table}.parquet" in gap for gap in report.gaps)
 
 
@@ -353,3 +354,22 @@ def test_values_are_judged_as_they_are_shown(tmp_path: Path) -> None:
     assert (check.value, check.ci_high, check.verdict) == (400.0, 400.0, Verdict.PASS)
     report = reported(tmp_path, [Block("hybrid", 20, [400.4] * 400)])
     assert report.verdict is Verdict.FAIL
+
+
+def test_neighbours_that_are_alike_count_for_fewer(tmp_path: Path) -> None:
+    # The same values: in any order, and as a slow swing of the machine.
+    swing = [200 + 190 * math.sin(at * math.tau / 200) for at in range(800)]
+    mixed = [float(each) for each in np.random.default_rng(1).permutation(swing)]
+    reports = [
+        build.report(runs.write(tmp_path / name, [Block("hybrid", 20, values)]), SLO)
+        for name, values in (("swing", swing), ("mixed", mixed))
+    ]
+    alike, apart = (report.cells[0] for report in reports)
+    assert alike.n == apart.n == 800
+    assert alike.ttft_p95_ms.value == apart.ttft_p95_ms.value
+    assert apart.ttft_effective_n > 400
+    assert alike.ttft_effective_n < 72
+    assert alike.ttft_p95_ms.ci_high is None
+    assert apart.ttft_p95_ms.ci_high is not None
+    assert [report.verdict for report in reports] == [Verdict.INCONCLUSIVE, Verdict.PASS]
+    assert any("too few independent requests" in reason for reason in reports[0].reasons)

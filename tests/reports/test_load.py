@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from firsttoken.core.errors import UserError
-from reports import load
+from reports import load, reading
 from tests.reports import runs
 from tests.reports.runs import Block
 
@@ -23,7 +23,7 @@ sys.stdin.read()
 
 
 def test_parts_in_use_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(load, "WRITER_GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(reading, "WRITER_GRACE_SECONDS", 0.0)
     run_dir = runs.write_parts(tmp_path, [Block("hybrid", 20, [100.0] * 60)], cut=False)
     (part,) = (run_dir / "parts").iterdir()
     with subprocess.Popen(
@@ -44,7 +44,7 @@ def test_our_own_open_part_is_no_obstacle(tmp_path: Path) -> None:
     run_dir = runs.write_parts(tmp_path, [Block("hybrid", 20, [100.0] * 60)], cut=False)
     (part,) = (run_dir / "parts").iterdir()
     with part.open("rb"):
-        assert os.getpid() not in load._writers(run_dir / "parts")
+        assert os.getpid() not in reading._writers(run_dir / "parts")
 
 
 def test_host_means_are_those_of_the_block(tmp_path: Path) -> None:

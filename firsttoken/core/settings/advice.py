@@ -1,7 +1,7 @@
 """Settings that are possible and yet will not do what was probably meant.
 
-A *warning* is worth a look at every start. A *note* says how a value is read, or that this version
-does not act on it; only ``firsttoken config validate`` prints notes.
+A *warning* is worth a look at every start. A *note* says how a value is read; only
+``firsttoken config validate`` prints notes.
 """
 
 from __future__ import annotations
@@ -130,9 +130,9 @@ def _engine(settings: Settings) -> Iterator[Finding]:
                 yield (*_MEMORY, name), "ignored by Ollama; heeded by llama.cpp"
 
 
-def notes(settings: Settings, tree: Tree) -> list[Finding]:
+def notes(settings: Settings) -> list[Finding]:
     """Return the key path and text of every note."""
-    return [*_readings(settings), *_encoder(settings), *_acting(settings), *_not_yet(tree)]
+    return [*_readings(settings), *_encoder(settings), *_acting(settings)]
 
 
 def _readings(settings: Settings) -> Iterator[Finding]:
@@ -178,15 +178,3 @@ def _acting(settings: Settings) -> Iterator[Finding]:
         return
     switch = "alert_actions.dry_run: false" if told.enable else "alert_actions.enable: true"
     yield ("monitoring_metrics", "alerts"), f"nothing is done about alerts without {switch}"
-
-
-_PLANNED: dict[KeyPath, str] = {
-    ("tuning_recommendations",): "trying the tuning recommendations",
-}
-"""What a later version does; taken out as it comes."""
-
-
-def _not_yet(tree: Tree) -> Iterator[Finding]:
-    for path, what in _PLANNED.items():
-        if tree.get(path):
-            yield path, f"{what} is planned; this version reads the key and does not act on it"

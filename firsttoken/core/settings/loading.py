@@ -108,7 +108,7 @@ def _finish(
             warnings=tuple(
                 findings.line(tree, *item) for item in advice.warnings(settings, backends, tree)
             ),
-            notes=tuple(findings.line(tree, *item) for item in advice.notes(settings, tree)),
+            notes=tuple(findings.line(tree, *item) for item in advice.notes(settings)),
         )
     )
 

@@ -1,0 +1,1 @@
+"""What the gate compares in CI, by hand with the same commands."""

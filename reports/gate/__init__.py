@@ -1,0 +1,1 @@
+"""The gate: two measurements, rules, and whether one of them got worse."""
