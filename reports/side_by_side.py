@@ -1,4 +1,4 @@
-"""Two cores for one report: tasks done by this process and a forked child that sees the same records.
+"""Two cores for one report: tasks done by this process and by a forked child with the same records.
 
 Only worth it, and only done, for large runs. A child that fails, or takes too long, costs time and
 nothing else: what it did not hand over is then done here.
