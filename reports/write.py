@@ -200,27 +200,31 @@ def headline(report: Report) -> str:
     return words[report.verdict]
 
 
-def _draw(picture: figures.Picture, report: Report, folder: Path) -> Drawn:
-    """Write a figure as a PNG file and return it as the page needs it."""
-    addresses: list[str | None] = []
-    for width in (figures.PAGE_WIDTH, figures.PHONE_WIDTH):
-        figure = figures.draw(picture, report, width)
-        if figure is None:
-            # Of an earlier report on this run.
-            (folder / f"{picture.name}.png").unlink(missing_ok=True)
-            addresses.append(None)
-            continue
-        addresses.append(render.text_uri(render.svg(figure)))
-        if width == figures.PAGE_WIDTH:
-            files.put(folder / f"{picture.name}.png", render.png(figure))
-    said = picture.title, picture.caption, picture.absent
-    return Drawn(picture.name, *said, page=addresses[0], phone=addresses[1])
+def _draw(picture: figures.Picture, report: Report, folder: Path, width: float) -> str | None:
+    """Return a figure as the page needs it; of the page's width, write it as a PNG file too."""
+    figure = figures.draw(picture, report, width)
+    if figure is None:
+        # Of an earlier report on this run.
+        (folder / f"{picture.name}.png").unlink(missing_ok=True)
+        return None
+    if width == figures.PAGE_WIDTH:
+        files.put(folder / f"{picture.name}.png", render.png(figure))
+    return render.text_uri(render.svg(figure))
 
 
 def _draw_all(report: Report, folder: Path) -> list[Drawn]:
-    """Draw every figure."""
-    each = [partial(_draw, picture, report, folder) for picture in figures.PICTURES]
-    return side_by_side.run(each, rows=len(report.data.requests))
+    """Draw every figure in both widths."""
+    each = [
+        partial(_draw, picture, report, folder, width)
+        for picture in figures.PICTURES
+        for width in (figures.PAGE_WIDTH, figures.PHONE_WIDTH)
+    ]
+    addresses = side_by_side.run(each, rows=len(report.data.requests))
+    pairs = zip(figures.PICTURES, addresses[::2], addresses[1::2], strict=True)
+    return [
+        Drawn(picture.name, picture.title, picture.caption, picture.absent, page, phone)
+        for picture, page, phone in pairs
+    ]
 
 
 def write_all(report: Report, run_dir: Path) -> None:

@@ -174,7 +174,8 @@ async def test_a_malformed_request_goes_to_no_second_backend(start: Start) -> No
 async def test_when_all_fail_the_client_gets_a_real_status(
     start: Start, script: Script, status: int, outcome: str
 ) -> None:
-    router = await start(local=script, cloud=script, backend={"first_token_timeout_s": 0.1})
+    deadline_s = DEADLINE_S if script is silent else PATIENCE_S
+    router = await start(local=script, cloud=script, backend={"first_token_timeout_s": deadline_s})
     reply = await router.ask()
     assert reply.status_code == status
     assert reply.headers["content-type"] == "application/json"

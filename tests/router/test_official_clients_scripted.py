@@ -16,7 +16,7 @@ import orjson
 import pytest
 
 from router.backends.requests import ReplyOptions
-from tests.router.conftest import Running, Start, backend
+from tests.router.conftest import DEADLINE_S, PATIENCE_S, Running, Start, backend
 from tests.router.official import TALKERS, Talker
 from tests.router.upstream import (
     DONE,
@@ -214,7 +214,9 @@ async def test_a_stream_that_breaks_off_is_an_error(
 async def test_nobody_answers(
     start: Start, talk: Open, name: str, script: Script, status: int, stream: bool
 ) -> None:
-    router = await start(local=script, cloud=script, backend={"first_token_timeout_s": 0.1})
+    # Long enough that a slow machine asks the second one too.
+    deadline_s = DEADLINE_S if script is silent else PATIENCE_S
+    router = await start(local=script, cloud=script, backend={"first_token_timeout_s": deadline_s})
     error: Any = await _raises(talk(name, router), name, stream=stream)
     assert error.status_code == status
     assert len(router.local.calls) == len(router.cloud.calls) == 1
