@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from firsttoken.core.errors import UserError
+from reports import files
 from reports.gate.judge import planned, values_of
 from reports.gate.likeness import differences
 from reports.gate.repeatability import runner_noise
@@ -57,12 +58,10 @@ def write(noise: Mapping[str, float], folder: Path) -> Path:
         UserError: it cannot be written.
     """
     path = folder / NOISE
-    scratch = path.with_suffix(".json.partial")
     document = {"schema_version": SCHEMA_VERSION, "noise": dict(sorted(noise.items()))}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        scratch.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-        scratch.replace(path)
+        files.put(path, json.dumps(document, indent=2) + "\n")
     except OSError as error:
         raise UserError(f"cannot write {path}: {error.strerror or error}") from error
     return path

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from firsttoken.core.errors import UserError
+from reports import files
 from reports.statistics import FloatArray
 
 MAX_BYTES = 512 * 1024 * 1024
@@ -119,6 +120,4 @@ def save(source: Path, target: Path) -> None:
             for name, values in found.seconds.items()
         ],
     }
-    scratch = target.with_name(f"{target.name}.partial")
-    scratch.write_text(json.dumps(kept) + "\n", encoding="utf-8")
-    scratch.replace(target)
+    files.put(target, json.dumps(kept) + "\n")

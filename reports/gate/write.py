@@ -8,7 +8,7 @@ from pathlib import Path
 
 from firsttoken.core.errors import UserError
 from firsttoken.core.words import Verdict
-from reports import text
+from reports import files, text
 from reports.gate.decide import Finding
 from reports.gate.judge import Judgement, change
 from reports.gate.likeness import Difference
@@ -188,9 +188,7 @@ def write_all(found: Judgement, folder: Path) -> None:
             ("gate.md", markdown(found)),
             ("gate-junit.xml", junit(found)),
         ):
-            scratch = folder / f".{name}.partial"
-            scratch.write_text(content, encoding="utf-8")
-            scratch.replace(folder / name)
+            files.put(folder / name, content)
     except OSError as error:
         raise UserError(
             f"cannot write the gate's result to {folder}: {error.strerror or error}"
