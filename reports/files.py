@@ -9,6 +9,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from firsttoken.core.errors import UserError
+
 
 def plain(value: Any) -> Any:
     """Return a value as JSON can hold it: NaN and infinity become null, a tuple a list."""
@@ -37,3 +39,22 @@ def put(path: Path, content: bytes | str) -> None:
     scratch = path.with_name(f".{path.name}.partial")
     scratch.write_bytes(content.encode() if isinstance(content, str) else content)
     scratch.replace(path)
+
+
+def put_all(folder: Path, contents: Mapping[str, bytes | str], failing: str) -> None:
+    """Write files into a folder, which is made; each whole or not at all.
+
+    Args:
+        folder: where.
+        contents: by file name.
+        failing: what an error begins with, such as ``cannot write the comparison to runs/a``.
+
+    Raises:
+        UserError: one cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            put(folder / name, content)
+    except OSError as error:
+        raise UserError(f"{failing}: {error.strerror or error}") from error

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from firsttoken.core import settings as settings_room
-from firsttoken.core.child import Child
 from firsttoken.core.records import ArmTarget
 from firsttoken.core.slo import Slo
 from firsttoken.core.words import Arm
@@ -58,9 +56,9 @@ def faulty_run(plan: Faulty, slo: Slo, progress: Progress) -> Path:
             progress=progress,
             restarts=notes,
         )
-        argv = [sys.executable, "-m", "firsttoken.upstreams.cloud", "--seed", str(plan.seed)]
-        argv += ["--error-share", str(plan.backup_error_share)]
-        cloud = stack.enter_context(Child.start(argv, log=run_dir / "cloud.log"))
+        cloud = servers.start_cloud(
+            stack, plan.seed, run_dir / "cloud.log", error_share=plan.backup_error_share
+        )
         file = servers.write_router_settings(run_dir / "settings.yaml", engine, cloud)
         router = servers.start_router(stack, file, run_dir / "router.log")
         note = f"router before {plan.slots} slots; backup is an emulated cloud"
@@ -74,10 +72,7 @@ def faulty_run(plan: Faulty, slo: Slo, progress: Progress) -> Path:
             seed=plan.seed,
             settings_hash=settings_room.load([file], environ={}).hash(),
         )
-        pids = {
-            "engine": lambda: [] if engine.pid is None else [engine.pid],
-            "router": lambda: [router.pid],
-        }
+        pids = servers.pids(engine, router)
         with Run(measurement, run_dir, slo, progress, pids=pids, notes=notes) as run:
             killer = threading.Timer(plan.kill_after, _kill, [engine])
             killer.start()

@@ -72,7 +72,7 @@ def overload(plan: Overload, slo: Slo, progress: Progress) -> tuple[Path, list[B
             )
 
         closed = load("steps", plan.slots)
-        pids = {"engine": lambda: [] if engine.pid is None else [engine.pid]}
+        pids = servers.pids(engine)
         with Run(closed, run_dir, slo, progress, pids=pids, notes=notes) as run:
             blocks = run.load(closed)
             seconds = (blocks[0].stop_ns - blocks[0].steady_ns) / NS_PER_S
@@ -147,9 +147,6 @@ def talking(plan: Talking, slo: Slo, progress: Progress) -> Path:
             scenario="sessions",
             seed=plan.seed,
         )
-        pids = {
-            "engine": lambda: [] if engine.pid is None else [engine.pid],
-            "router": lambda: [router.pid],
-        }
+        pids = servers.pids(engine, router)
         measure(measurement, run_dir, slo, progress, pids=pids, notes=notes)
     return run_dir

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -39,9 +40,10 @@ def start_engine(
     return engine
 
 
-def start_cloud(stack: ExitStack, seed: int, log: Path) -> Child:
-    """Start the emulated cloud."""
+def start_cloud(stack: ExitStack, seed: int, log: Path, *, error_share: float = 0.0) -> Child:
+    """Start the emulated cloud; ``error_share`` of its requests fail."""
     argv = [sys.executable, "-m", "firsttoken.upstreams.cloud", "--seed", str(seed)]
+    argv += ["--error-share", str(error_share)]
     return stack.enter_context(Child.start(argv, log=log))
 
 
@@ -55,6 +57,18 @@ def start_router(stack: ExitStack, settings_file: Path, log: Path) -> Child:
             env=environment.neutral(os.environ),
         )
     )
+
+
+def pids(
+    engine: EngineSupervisor, router: Child | None = None
+) -> dict[str, Callable[[], list[int]]]:
+    """Return what tells the processes of each component, however often the engine restarts."""
+    found: dict[str, Callable[[], list[int]]] = {
+        "engine": lambda: [] if engine.pid is None else [engine.pid]
+    }
+    if router is not None:
+        found["router"] = lambda: [router.pid]
+    return found
 
 
 def write_router_settings(

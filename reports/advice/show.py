@@ -9,10 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from firsttoken.core.errors import UserError
 from reports import text
 from reports.advice.model import Advice, Advised, Effect, Figure, Gain
-from reports.files import json_text, plain, put
+from reports.files import json_text, plain, put_all
 from reports.templating import markdown_cell
 
 SCHEMA_VERSION = 1
@@ -142,9 +141,5 @@ def write(found: Advised, folder: Path) -> None:
     Raises:
         UserError: it cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        put(folder / "advice.json", to_json(found))
-        put(folder / "advice.md", markdown(found))
-    except OSError as error:
-        raise UserError(f"cannot write {folder}: {error.strerror or error}") from error
+    contents = {"advice.json": to_json(found), "advice.md": markdown(found)}
+    put_all(folder, contents, f"cannot write {folder}")

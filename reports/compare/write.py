@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from jinja2 import Environment
 
-from firsttoken.core.errors import UserError
 from reports import files, render, text
 from reports.compare import figure
 from reports.compare.build import as_dict
@@ -80,15 +79,9 @@ def write_all(found: Comparison, folder: Path) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (
-            ("compare.json", json_text(found)),
-            ("compare.md", markdown(found)),
-            ("compare.html", html(found)),
-        ):
-            files.put(folder / name, content)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the comparison to {folder}: {error.strerror or error}"
-        ) from error
+    contents = {
+        "compare.json": json_text(found),
+        "compare.md": markdown(found),
+        "compare.html": html(found),
+    }
+    files.put_all(folder, contents, f"cannot write the comparison to {folder}")

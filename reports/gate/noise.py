@@ -59,11 +59,7 @@ def write(noise: Mapping[str, float], folder: Path) -> Path:
     """
     path = folder / NOISE
     document = {"schema_version": SCHEMA_VERSION, "noise": dict(sorted(noise.items()))}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.put(path, json.dumps(document, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}") from error
+    files.put_all(folder, {NOISE: json.dumps(document, indent=2) + "\n"}, f"cannot write {path}")
     return path
 
 

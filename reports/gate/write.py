@@ -6,7 +6,6 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from firsttoken.core.errors import UserError
 from firsttoken.core.words import Verdict
 from reports import files, text
 from reports.gate.decide import Finding
@@ -181,15 +180,9 @@ def write_all(found: Judgement, folder: Path) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in (
-            ("gate.json", json_text(found)),
-            ("gate.md", markdown(found)),
-            ("gate-junit.xml", junit(found)),
-        ):
-            files.put(folder / name, content)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the gate's result to {folder}: {error.strerror or error}"
-        ) from error
+    contents = {
+        "gate.json": json_text(found),
+        "gate.md": markdown(found),
+        "gate-junit.xml": junit(found),
+    }
+    files.put_all(folder, contents, f"cannot write the gate's result to {folder}")

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reports.files import json_text, plain, put
+from firsttoken.core.errors import UserError
+from reports.files import json_text, plain, put, put_all
 from reports.templating import environment, markdown_cell
 
 
@@ -33,6 +34,14 @@ def test_a_file_that_cannot_be_replaced_stays_as_it_was(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").read_bytes() == b"whole"
     with pytest.raises(OSError, match="No such file"):
         put(tmp_path / "no" / "a.txt", "text")
+
+
+def test_files_are_written_into_a_folder_that_is_made(tmp_path: Path) -> None:
+    put_all(tmp_path / "new" / "folder", {"a": "größe", "b": b"bytes"}, "cannot write it")
+    assert (tmp_path / "new" / "folder" / "a").read_text("utf-8") == "größe"
+    assert (tmp_path / "new" / "folder" / "b").read_bytes() == b"bytes"
+    with pytest.raises(UserError, match=r"^cannot write it: File exists$"):
+        put_all(tmp_path / "new" / "folder" / "a", {"c": ""}, "cannot write it")
 
 
 def test_text_cannot_end_a_cell_or_a_line() -> None:

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from firsttoken.core.errors import UserError
 from firsttoken.trials.evidence import markdown_table
 from firsttoken.trials.models.mark import CLAIMS, DIFFICULTY_RULE, FORMULA
 from firsttoken.trials.models.result import Comparison
@@ -25,6 +24,7 @@ from firsttoken.trials.models.table import (
     rows,
 )
 from reports import text
+from reports.files import put_all
 
 SCHEMA_VERSION = 1
 JSON_FILE = "models.json"
@@ -143,8 +143,5 @@ def write(found: Comparison, folder: Path) -> None:
         UserError: the folder cannot be written.
     """
     page = f"# Models, measured {found.made_at}\n\n{markdown(found)}\n"
-    try:
-        (folder / JSON_FILE).write_text(to_json(found), encoding="utf-8")
-        (folder / MARKDOWN_FILE).write_text(page, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"cannot write to {folder}: {error.strerror or error}") from error
+    contents = {JSON_FILE: to_json(found), MARKDOWN_FILE: page}
+    put_all(folder, contents, f"cannot write to {folder}")

@@ -6,11 +6,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from firsttoken.core.errors import UserError
 from firsttoken.trials.evidence import markdown_table
 from firsttoken.trials.tuning.answer import Tried, ollama_lines
 from reports import text
-from reports.files import json_text, plain, put
+from reports.files import json_text, plain, put_all
 
 FILE = "tune.json"
 
@@ -107,8 +106,5 @@ def write(tried: Tried, run_dir: Path) -> None:
     Raises:
         UserError: the folder cannot be written.
     """
-    try:
-        put(run_dir / FILE, to_json(tried))
-        put(run_dir / "tune.md", f"# Settings tried\n\n{markdown(tried)}\n")
-    except OSError as error:
-        raise UserError(f"cannot write {run_dir / FILE}: {error.strerror or error}") from error
+    contents = {FILE: to_json(tried), "tune.md": f"# Settings tried\n\n{markdown(tried)}\n"}
+    put_all(run_dir, contents, f"cannot write {run_dir / FILE}")
