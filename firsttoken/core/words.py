@@ -99,12 +99,41 @@ class Reason(StrEnum):
     CACHE_SEMANTIC = "cache_semantic"
 
 
+class CallClass(StrEnum):
+    """What a talking device's server asks for with one request."""
+
+    CHAT = "chat"
+    """The answer to what a person said; the person waits for its first sentence."""
+    AFTER_TOOL = "after_tool"
+    """The answer after a tool was used, in the same turn."""
+    INTENT = "intent"
+    """What the person wants, as JSON; asked before the chat, which waits for all of it."""
+    SUMMARY = "summary"
+    """What to remember of a conversation that has ended; nobody waits."""
+    GOODBYE = "goodbye"
+    """The last words to somebody who has been silent."""
+    OTHER = "other"
+
+
+ANSWER_TOOL = "direct_answer"
+"""The tool through which a voice server lets a model talk; offered until another one was used."""
+
+EXIT_TOOL = "handle_exit_intent"
+"""The tool that ends a conversation: what it says is spoken, and nobody asks again."""
+
+MOST_HOPS = 5
+"""How often a voice server lets a model use tools in one turn; the request after that offers
+none."""
+
+
 class Phase(StrEnum):
     """Where in a step a request was sent; statistics use ``steady`` rows only."""
 
     WARMUP = "warmup"
     STEADY = "steady"
     COOLDOWN = "cooldown"
+    ASIDE = "aside"
+    """At any time, for nobody who waits: such as the summary of a conversation that is over."""
 
 
 class EndedBy(StrEnum):

@@ -51,6 +51,9 @@ def common_params(options: EngineOptions) -> Any:
     params.kv_unified = options.unified_cache
     params.cache_ram_mib = options.prompt_cache_mib
     params.slot_prompt_similarity = options.slot_similarity
+    if options.chat_template:
+        params.use_jinja = True
+        params.chat_template = options.chat_template
     params.flash_attn_type = xllamacpp.llama_flash_attn_type(int(options.flash_attention))
     params.load_mode = _load_mode(xllamacpp, mmap=options.mmap, mlock=options.mlock)
     if options.numa:

@@ -62,6 +62,8 @@ class EngineOptions:
     """How eagerly idle compute threads look for work, 0 (sleep) to 100 (spin)."""
     unified_cache: bool = False
     """One KV cache for all slots instead of one of ``context_per_slot`` each."""
+    chat_template: str = ""
+    """A Jinja template by which prompts are written; empty: the model's own."""
     host: str = "127.0.0.1"
     port: int = 0
     """0 takes a free one, which is then kept over restarts."""
@@ -154,6 +156,7 @@ def from_settings(
         mlock=memory.mlock,
         numa=memory.numa,
         preload=loading.preload,
+        flash_attention=engine.flash_attention,
         host=host_name or "127.0.0.1",
         port=engine.port if port is None else port,
     )

@@ -17,6 +17,9 @@ ROLES = frozenset({"system", "developer", "user", "assistant", "tool"})
 MAX_MESSAGES = 4096
 """Messages of one conversation: a talk of a whole day has some hundred."""
 
+_MAY_BE_SILENT = frozenset({"assistant", "tool"})
+"""Roles of messages without a content: a tool may have done something, and have nothing to say."""
+
 _WRAPPING_LEVELS = 8
 """How much deeper than in the body a value may lie in the body of another dialect."""
 
@@ -159,7 +162,7 @@ def load_body(body: bytes) -> Fields:
 
 
 def check_content(messages: list[dict[str, Any]], where: str) -> None:
-    """Check OpenAI-shaped contents: a string, a list of parts, or, of an assistant only, none.
+    """Check OpenAI-shaped contents: a string, a list of parts, or, of an assistant or a tool, none.
 
     Raises:
         RequestError: a content is something else.
@@ -167,10 +170,10 @@ def check_content(messages: list[dict[str, Any]], where: str) -> None:
     for number, message in enumerate(messages):
         content = message.get("content")
         place = f"{where}[{number}].content"
-        if isinstance(content, str) or (content is None and message["role"] == "assistant"):
+        if isinstance(content, str) or (content is None and message["role"] in _MAY_BE_SILENT):
             continue
         if content is None:
-            raise RequestError(f"{place}: missing; only an assistant message may leave it out")
+            raise RequestError(f"{place}: missing; only an assistant or a tool may leave it out")
         if not isinstance(content, list):
             raise RequestError(
                 f"{place}: expected a string or a list of parts, got {kind(content)}"
@@ -187,12 +190,14 @@ def _check_part(part: object, where: str) -> None:
 
 
 def check_tool_calls(messages: list[dict[str, Any]], where: str) -> None:
-    """Check that ``tool_calls`` of messages are lists of objects with a function.
+    """Check that ``tool_calls`` of messages are lists of objects with a function, and that the ids
+    of calls and of their answers are plain values.
 
     Raises:
         RequestError: one is not.
     """
     for number, message in enumerate(messages):
+        _check_id(message.get("tool_call_id"), f"{where}[{number}].tool_call_id")
         place = f"{where}[{number}].tool_calls"
         calls = message.get("tool_calls")
         if calls is None:
@@ -203,6 +208,13 @@ def check_tool_calls(messages: list[dict[str, Any]], where: str) -> None:
             function = call.get("function") if isinstance(call, dict) else None
             if not isinstance(function, dict) or not isinstance(function.get("name"), str):
                 raise RequestError(f"{place}[{index}].function: expected an object with a name")
+            _check_id(call.get("id"), f"{place}[{index}].id")
+
+
+def _check_id(value: object, place: str) -> None:
+    # A number, or none, is wrong as well, yet some servers take it: they are left to judge it.
+    if isinstance(value, list | dict):
+        raise RequestError(f"{place}: expected a string, got {kind(value)}")
 
 
 def text_of(content: object) -> str | None:

@@ -121,6 +121,14 @@ def test_messages_that_are_accepted(message: dict[str, Any]) -> None:
             body(messages=[{"role": "assistant", "tool_calls": [{}]}]),
             "messages[0].tool_calls[0].function",
         ),
+        (
+            body(messages=[{"role": "assistant", "tool_calls": [{**CALL, "id": ["a"]}]}]),
+            "messages[0].tool_calls[0].id: expected a string, got a list",
+        ),
+        (
+            body(messages=[{"role": "tool", "tool_call_id": {}, "content": ""}]),
+            "messages[0].tool_call_id: expected a string, got an object",
+        ),
         (body(messages=[USER] * 5000), "5000 messages"),
         (body(model=5), "model: expected a string, got a number"),
         (body(stream="yes"), "stream: expected true or false, got a string"),

@@ -78,14 +78,16 @@ class Engine(Section):
     """``engine``: the embedded engine.
 
     ``model`` is a GGUF file; left out, the small model that comes with the package. ``context``
-    (tokens of one slot) and ``threads`` default to ``local_optimization``. ``port`` 0 asks the
-    operating system for a free one.
+    (tokens of one slot) and ``threads`` default to ``local_optimization``. ``flash_attention`` off
+    makes the first tokens of long prompts that are in the cache come sooner, and reading them at
+    first take longer. ``port`` 0 asks the operating system for a free one.
     """
 
     model: FilePath | None = None
     slots: Slots = 24
     context: Annotated[int, Field(ge=128, le=1_048_576)] | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    flash_attention: bool = True
     port: Port = 0
 
 

@@ -34,6 +34,7 @@ from firsttoken.core.settings.own import (
     Server,
 )
 from firsttoken.core.settings.tree import DEFAULT
+from firsttoken.core.settings.voice import Voice
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Settings(Section):
     engine: Engine = Engine()
     recovery: Recovery = Recovery()
     alert_actions: AlertActions = AlertActions()
+    voice: Voice = Voice()
 
     _derived: Derived = PrivateAttr(default_factory=Derived)
 

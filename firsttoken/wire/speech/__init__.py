@@ -1,0 +1,1 @@
+"""What a talking device can say of a stream: transformers of events, one subject each."""
