@@ -11,8 +11,9 @@ from typing import Self
 from firsttoken.core.catalogue import NO_BACKEND, CacheAnswer, HedgeResult, TokenType
 from firsttoken.core.clock import NS_PER_S, NowNs, milliseconds
 from firsttoken.core.settings.backend import Backend
-from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
+from firsttoken.core.words import CallClass, ErrorType, Outcome, Reason, Tier
 from firsttoken.wire.events import Timings, Usage
+from firsttoken.wire.heard import Heard
 from router.backends.faults import Fault
 from router.conversations import Conversations, Identifier, Key
 from router.ledger import Ledger
@@ -102,10 +103,16 @@ class DecisionRecord:
     """When the first token was handed to the client's socket; null where it was not streamed."""
     ended_ns: int = 0
     ttft_ms: float | None = None
+    ttfs_ms: float | None = None
+    """To the first sentence that can be spoken; of streams to talking devices alone."""
     duration_ms: float | None = None
     cost_usd: float | None = None
     instead: list[Counterfactual] = field(default_factory=list)
     """What the backends that were not used would have been expected to give."""
+    call: CallClass | None = None
+    """What a talking device asked for; None: it is none."""
+    retries: int = 0
+    """How often the client said that it had sent this before."""
     text: str | None = None
     """Of the last user message, only where the settings ask for it."""
 
@@ -281,6 +288,29 @@ class Account:
         ttft_ns = self.decision.first_token_ns - self.accepted_ns
         self.decision.ttft_ms = milliseconds(0, ttft_ns)
         self._meters.ttft(*self._served()).observe(ttft_ns / NS_PER_S)
+
+    def sent_before(self, retries: int) -> None:
+        """Note how often the client has sent the same request before."""
+        self.decision.retries = retries
+        if retries:
+            self._meters.voice.retries.inc()
+
+    def talking(self, call: CallClass) -> None:
+        """Note that the request is a talking device's."""
+        self.decision.call = call
+        self._meters.voice.requests(call).inc()
+
+    def spoke(self, heard: Heard, turn_requests: int | None = None) -> None:
+        """Enter what was handed over to be spoken; ``turn_requests`` where a turn ended with it:
+        how many requests it took."""
+        self.decision.ttfs_ms = milliseconds(self.accepted_ns, heard.first_sentence_ns)
+        self._meters.voice.spoke(heard, self._served()[0], self.accepted_ns)
+        if turn_requests is not None:
+            self._meters.voice.turn_requests.observe(turn_requests)
+
+    def apologised(self, error_type: ErrorType) -> None:
+        """Note that nobody answered a talking device, and that it was told so in a sentence."""
+        self._meters.voice.failures(error_type).inc()
 
     def told(
         self,

@@ -34,6 +34,7 @@ from router.fronts.models import Listing, ollama_running, ollama_tags, openai_mo
 from router.fronts.operations import Endpoint, healthz, metrics, readyz, records
 from router.meters import Meters
 from router.serving import Serving
+from router.voice.clock import ClockMemory
 
 _log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class Router:
         self.config = config
         self.keys = Keys(config.api_keys)
         self.books = Books(Meters(config.rules), now_ns, config.conversation_idle_s)
+        self._clocks = ClockMemory(now_s=self._now_s)
         self._load = load
         self._transport = transport
         self._now_ns = now_ns
@@ -131,7 +133,13 @@ class Router:
         if caches is None:
             caches = Caches.of(config.caching, self.books.meters, self._now_s)
         return Serving(
-            config, self.books, self._transport(), caches, now_ns=self._now_ns, draw=self._draw
+            config,
+            self.books,
+            self._transport(),
+            caches,
+            self._clocks,
+            now_ns=self._now_ns,
+            draw=self._draw,
         )
 
     def _now_s(self) -> float:
@@ -144,7 +152,7 @@ def _answers(config: RouterConfig) -> tuple[object, ...]:
         (each.name, each.base_url, each.dialect, each.model, each.model_aliases)
         for each in config.rules.backends
     )
-    return config.caching, config.options, *backends
+    return config.caching, config.options, config.voice, *backends
 
 
 async def _drained(serving: Serving) -> None:

@@ -12,6 +12,7 @@ from firsttoken.core.settings.backend import Backend
 from firsttoken.core.settings.conditions import Condition, Kind
 from firsttoken.core.settings.guide import CachingStrategy
 from firsttoken.core.settings.own import Admission, Hedging, Recovery
+from firsttoken.core.settings.voice import Voice
 from firsttoken.core.words import Tier
 from firsttoken.engines.adapters import Adapter, of_settings
 from firsttoken.engines.options import usable_threads
@@ -75,6 +76,8 @@ class RouterConfig:
     preload: bool = False
     """Whether a local backend makes one token before the first user comes."""
     limits: Limits = field(default_factory=Limits)
+    voice: Voice = field(default_factory=Voice)
+    """What talking devices get."""
     api_keys: tuple[str, ...] = field(default=(), repr=False)
     """Keys that clients may present; empty: none is asked for."""
 
@@ -130,6 +133,7 @@ def from_settings(settings: Settings, engine: Adapter | None = None) -> RouterCo
             in_flight=settings.server.max_concurrency,
             keep_texts=settings.server.keep_texts,
         ),
+        voice=settings.voice,
         api_keys=settings.client_keys(),
     )
 

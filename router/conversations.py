@@ -8,6 +8,7 @@ key is drawn anew in each process.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Any
 
 from firsttoken.core.catalogue import ConversationEnd
 from firsttoken.core.words import Outcome
+from firsttoken.wire.speech.calls import few_shot_end
 from router.policy.signals import text_of
 
 MOST = 10_000
@@ -23,6 +25,21 @@ MOST = 10_000
 
 PREFIX_CHARS = 256
 """Characters of the system prompt, and of the first thing said, that tell a conversation."""
+
+_CLOCK = re.compile(r"[0-9]{1,2}[:：][0-9]{2}(?::[0-9]{2})?")
+"""A time of day."""
+
+_MOMENT_CHARS = 16_384
+"""Length at most of a message that tells the moment; some tell what is remembered, too."""
+
+_MOMENT = re.compile(
+    r"\s*(?:- )?(?:当前时间|Current time)\s*[:：]"
+    r"(?:[^\w<]|\d|[年月日号时点分秒上下午星期周一二三四五六天]"
+    r"|(?:(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day|[AP]M|UTC|GMT|CST|T|Z)(?![A-Z]))*+"
+    r"(?:<(memory|context)>.*?</\1>\s*)*+",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A message that a voice server adds in the user's name: the moment, and nothing said."""
 
 END_OF: dict[Outcome, ConversationEnd] = {
     Outcome.SUCCESS: ConversationEnd.COMPLETED,
@@ -54,27 +71,41 @@ class Identifier:
         """Return the key of the conversation.
 
         With ``session``, the name that the client gave it, that is tenant and session. Else it is a
-        digest of the tenant and the beginnings of the system prompt and of the first user message,
-        which stay the same while a conversation grows. Two talkers of one tenant who begin with the
-        same words at the same time are then taken for one; a client that drops its oldest messages
-        begins a new conversation.
+        digest of the tenant and the beginnings of the system prompt and of the first thing that a
+        person said, which stay the same while a conversation grows. Times of day in the system
+        prompt count as one and the same, and the example conversation that a voice server puts
+        before the real one is no thing that a person said.
+
+        Two talkers of one tenant who are told the same and begin with the same words at the same
+        time are then taken for one, such as two devices with one persona that are greeted alike; a
+        client that drops its oldest messages begins a new conversation.
         """
         if session is not None:
             return tenant, session
-        told = {"system": "", "user": ""}
-        missing = 2
-        for message in messages:
-            role = message.get("role")
-            if role in told and not told[role]:
-                told[role] = text_of(message.get("content"))[:PREFIX_CHARS]
-                missing -= 1
-                if not missing:
-                    break
-        system, user = told["system"], told["user"]
-        text = f"{len(tenant)} {len(system)} {tenant}{system}{user}"
+        system = next((each for each in messages if each.get("role") == "system"), None)
+        told = "" if system is None else _timeless(text_of(system.get("content")))
+        said = _first_said(messages)[:PREFIX_CHARS]
+        text = f"{len(tenant)} {len(told)} {tenant}{told}{said}"
         digest = self._digest.copy()
         digest.update(text.encode("utf-8", "surrogatepass"))
         return digest.digest()
+
+
+def _timeless(text: str) -> str:
+    """Return the beginning of a text, every time of day in it the same."""
+    # Of twice as much: what the times lose is made up for by what follows.
+    return _CLOCK.sub("0:00", text[: 2 * PREFIX_CHARS])[:PREFIX_CHARS]
+
+
+def _first_said(messages: Sequence[Mapping[str, Any]]) -> str:
+    """Return the first thing that a person said; empty if there is none."""
+    for place in range(few_shot_end(messages), len(messages)):
+        message = messages[place]
+        if message.get("role") == "user":
+            text = text_of(message.get("content"))
+            if text and not (len(text) <= _MOMENT_CHARS and _MOMENT.fullmatch(text)):
+                return text
+    return ""
 
 
 class Conversations:

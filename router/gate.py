@@ -27,6 +27,8 @@ from router.confidence import Confidence
 from router.hedging import Budget, hedge_delay_s
 from router.policy.plan import Plan, PlannedAttempt, reason_after
 from router.policy.prediction import FirstTokenTimes
+from router.voice.background import PATIENCE_S, open_behind
+from router.voice.talk import Talk
 
 _MOST_IN_ROOM = 0.75
 """Share of the budget that the first token may be expected to take where more are then held."""
@@ -43,6 +45,19 @@ class ConfidenceRules:
     """How many; each costs one step of the engine. 0: never."""
     budget_s: float = 0.4
     """Seconds from the request within which they may be held back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the attempts of one plan are to answer."""
+
+    request: ChatRequest
+    prompt_chars: int
+    """Length of its prompt."""
+    talk: Talk | None = None
+    """Set where a talking device asks."""
+    until_ns: int | None = None
+    """When a talking device gives up, where it has said so."""
 
 
 @dataclass(slots=True)
@@ -69,16 +84,14 @@ class Gate:
     waiting: dict[int, AttemptRecord] = field(default_factory=dict)
     """Attempts under way that have no first token yet, by identity."""
 
-    async def commit(
-        self, plan: Plan, request: ChatRequest, prompt_chars: int, account: Account
-    ) -> Opened | Fault:
+    async def commit(self, plan: Plan, question: Question, account: Account) -> Opened | Fault:
         """Make the attempts of ``plan``; return the one that serves the request.
 
         Returns the fault of the last attempt where none does, or of the first that makes another
         one pointless. The caller closes what is returned.
         """
         self.budget.accepted()
-        race = _Race(self, plan, request, prompt_chars, account)
+        race = _Race(self, plan, question, account)
         result: Opened | Fault | None = None
         try:
             try:
@@ -124,17 +137,19 @@ class _Runner:
     reason: Reason
     record: AttemptRecord
     hedge: bool
+    behind: bool
+    """Whether it waits until nobody talks; then it says nothing of how quick its backend is."""
 
 
 class _Race:
     """The attempts of one request."""
 
-    def __init__(
-        self, gate: Gate, plan: Plan, request: ChatRequest, prompt_chars: int, account: Account
-    ) -> None:
+    def __init__(self, gate: Gate, plan: Plan, question: Question, account: Account) -> None:
         self._gate = gate
-        self._request = request
-        self._prompt_chars = prompt_chars
+        self._request = question.request
+        self._prompt_chars = question.prompt_chars
+        self._talk = question.talk
+        self._until_ns = question.until_ns
         self._account = account
         self._waiting = deque(plan.attempts)
         self._running: dict[asyncio.Task[Opened], _Runner] = {}
@@ -178,7 +193,7 @@ class _Race:
             task.cancel()
             if task.done():
                 _close(task)
-            del self._gate.waiting[id(runner.record)]
+            self._gate.waiting.pop(id(runner.record), None)
             self._learn(runner)
             if runner.hedge and self._committed:
                 self._account.hedged(HedgeResult.LOST)
@@ -210,17 +225,35 @@ class _Race:
             reason = Reason.LOW_CONFIDENCE
         record = self._account.start(planned.backend)
         record.hedged = hedge
-        runner = _Runner(planned, reason, record, hedge)
+        behind = self._is_behind(planned.backend)
+        runner = _Runner(planned, reason, record, hedge, behind)
         task = asyncio.create_task(self._attempt(planned, record))
         self._running[task] = runner
-        self._gate.waiting[id(record)] = record
+        if not behind:
+            self._gate.waiting[id(record)] = record
         return True
 
     async def _attempt(self, planned: PlannedAttempt, record: AttemptRecord) -> Opened:
         gate, backend = self._gate, planned.backend
+        if self._talk is not None and self._is_behind(backend):
+            patience_s = self._patience_s(backend)
+            return await open_behind(
+                gate.asker,
+                backend,
+                self._request,
+                record,
+                self._talk,
+                patience_s=PATIENCE_S if patience_s is None else patience_s,
+            )
         unsure = self._may_be_doubted(backend)
         opened = await gate.asker.open(
-            backend, self._request, record, self._account, probabilities=unsure
+            backend,
+            self._request,
+            record,
+            self._account,
+            probabilities=unsure,
+            timeout_s=self._patience_s(backend),
+            talk=self._talk,
         )
         room_s = self._room_s()
         if opened.probabilities and room_s > 0:
@@ -234,7 +267,7 @@ class _Race:
     def _ended(self, task: asyncio.Task[Opened]) -> Opened | Fault | None:
         """Take note of an attempt that has ended; return what ends the race."""
         runner = self._running.pop(task)
-        del self._gate.waiting[id(runner.record)]
+        self._gate.waiting.pop(id(runner.record), None)
         backend = runner.planned.backend
         try:
             opened = task.result()
@@ -242,13 +275,20 @@ class _Race:
             fault = failure.fault
             self._failed = (backend, fault)
             self._account.failed(runner.record, fault)
-            self._gate.failed(backend, fault)
+            if not (runner.behind and fault.of_our_queue):
+                self._gate.failed(backend, fault)
             if fault.error_type is ErrorType.FIRST_TOKEN_TIMEOUT:
                 self._learn(runner)
             if runner.hedge and self._running:
                 self._account.hedged(HedgeResult.FAILED)
             # Nobody but the router wanted a hedge: what it says of the request ends nothing.
-            ends = fault.is_final and self._doubted is None and not (runner.hedge and self._running)
+            # A talking device cannot correct its request: another backend may be less strict.
+            ends = (
+                fault.is_final
+                and self._talk is None
+                and self._doubted is None
+                and not (runner.hedge and self._running)
+            )
             return fault if ends else None
         if opened.probabilities and self._gives_way(opened):
             self._doubted = (opened, runner)
@@ -307,6 +347,21 @@ class _Race:
         expected_s = self._expected_s(backend, 0.5)
         return expected_s is None or expected_s < _MOST_IN_ROOM * self._room_s()
 
+    def _patience_s(self, backend: Backend) -> float | None:
+        """Return for how long the first token of ``backend`` is waited for: its own deadline, or
+        its fair share of what is left until a talking device gives up; None: its own."""
+        if self._until_ns is None:
+            return None
+        left_s = (self._until_ns - self._gate.now_ns()) / NS_PER_S
+        share_s = max(0.0, left_s) / (1 + len(self._waiting))
+        most_s = PATIENCE_S if self._is_behind(backend) else backend.first_token_timeout_s
+        return min(most_s, share_s)
+
+    def _is_behind(self, backend: Backend) -> bool:
+        """Whether ``backend`` is asked only while nobody talks."""
+        background = self._talk is not None and self._talk.in_background
+        return background and backend.name in self._gate.asker.admissions
+
     def _room_s(self) -> float:
         """Return how much of the budget for the first token is left."""
         spent_ns = self._gate.now_ns() - self._account.accepted_ns
@@ -349,6 +404,8 @@ class _Race:
     def _learn(self, runner: _Runner) -> None:
         """Tell how long an attempt's first token took, or how long it had not come."""
         record, backend = runner.record, runner.planned.backend
+        if runner.behind:
+            return
         queued = backend.name in self._gate.asker.admissions
         if not self._request.stream or (queued and record.queue_ms is None):
             # Who never left the router's own queue says nothing of the backend.

@@ -32,12 +32,14 @@ from firsttoken.core.settings.backend import Backend
 from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
 from router.load_test import LoadTest
 from router.policy.plan import Rules
+from router.voice import meters as voice
 
 NAMES = (
     "llm_time_to_first_token_seconds",
     "llm_backend_time_to_first_token_seconds",
     "llm_request_duration_seconds",
     "llm_time_per_output_token_seconds",
+    "llm_prompt_uncached_ratio",
     "llm_queue_duration_seconds",
     "llm_requests_total",
     "llm_attempts_total",
@@ -64,6 +66,7 @@ NAMES = (
     "llm_local_share_ratio",
     "llm_load_test_run_info",
     "llm_build_info",
+    *voice.NAMES,
 )
 """Metrics of the catalogue that the router sets itself."""
 
@@ -82,8 +85,10 @@ class Meters:
         self.render = instruments.render
         self.ttft = instruments.histogram("llm_time_to_first_token_seconds")
         self.backend_ttft = instruments.histogram("llm_backend_time_to_first_token_seconds")
+        self.voice = voice.VoiceMeters(instruments)
         self.duration = instruments.histogram("llm_request_duration_seconds")
         self.tpot = instruments.histogram("llm_time_per_output_token_seconds")
+        self.prompt_uncached = instruments.histogram("llm_prompt_uncached_ratio")
         self.queue = instruments.histogram("llm_queue_duration_seconds")
         self.requests = instruments.counter("llm_requests_total")
         self.attempts = instruments.counter("llm_attempts_total")
@@ -203,6 +208,7 @@ def _known(backends: Sequence[Backend]) -> Iterable[LabelSet]:
         "llm_backend_time_to_first_token_seconds": [(b.name, b.model) for b in backends],
         "llm_request_duration_seconds": product(tiers, Outcome),
         "llm_time_per_output_token_seconds": [(b.tier, b.name) for b in backends],
+        "llm_prompt_uncached_ratio": [(b.name,) for b in backends if b.tier is Tier.LOCAL],
         "llm_queue_duration_seconds": [(b.name,) for b in backends if b.tier is Tier.LOCAL],
         "llm_requests_total": [*served, *nobody, *((*each, Outcome.SUCCESS) for each in cached)],
         "llm_attempts_total": [(b.name, b.model, outcome) for b in backends for outcome in Outcome],
@@ -228,3 +234,4 @@ def _known(backends: Sequence[Backend]) -> Iterable[LabelSet]:
     }
     for metric, values in by_metric.items():
         yield LabelSet(metric, tuple(values))
+    yield from voice.known([tier for tier in tiers if tier is not Tier.NONE])

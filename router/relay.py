@@ -9,6 +9,7 @@ ended with a readable error.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ from firsttoken.core.words import ErrorType
 from firsttoken.transport.protocol import Reply, TransportError
 from firsttoken.wire.dialect import Dialect, Reader, Writer
 from firsttoken.wire.events import End, Event, Failure, Timings, Usage, is_token
+from firsttoken.wire.heard import Heard
+from firsttoken.wire.speech.chain import Chain
 from router.backends.faults import Fault
 
 TAIL_FRAMES = 4
@@ -68,6 +71,11 @@ class Ending:
 class Passage(Protocol):
     """How the bytes of a backend become the bytes of the client; no I/O."""
 
+    kept_back: bool
+    """Whether the last read said something that is not for the client, or not yet."""
+    broken: bool
+    """Whether the backend told of a failure that the client is not told: the reply is over."""
+
     def begin(self, held: bytes, events: list[Event], t_ns: int) -> bytes:
         """Return what the client gets of what was read before the commit."""
 
@@ -89,6 +97,9 @@ class Untouched:
         dialect: of both sides.
         keep: whether the whole reply is wanted in :attr:`Ending.events`.
     """
+
+    kept_back = False
+    broken = False
 
     def __init__(self, dialect: Dialect, *, keep: bool) -> None:
         self._dialect = dialect
@@ -167,27 +178,48 @@ class Rewritten:
         reader: has read what came before the commit.
         writer: of the client's dialect.
         keep: whether the whole reply is wanted in :attr:`Ending.events`.
+        chain: mends what a talking device hears; what came before the commit has gone through it.
+        heard: listens to what is handed on, where somebody speaks it.
     """
 
-    def __init__(self, reader: Reader, writer: Writer, *, keep: bool) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        writer: Writer,
+        *,
+        keep: bool,
+        chain: Chain | None = None,
+        heard: Heard | None = None,
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._chain = chain
+        self._heard = heard
         self._ending = Ending()
         self._keep = keep
         self._kept_bytes = 0
+        self.kept_back = False
+        self.broken = False
 
     def begin(self, held: bytes, events: list[Event], t_ns: int) -> bytes:  # noqa: ARG002
         """See :meth:`Passage.begin`."""
-        return self._written(events)
+        return self._written(events, t_ns)
 
     def take(self, chunk: bytes, t_ns: int) -> bytes:
         """See :meth:`Passage.take`."""
-        return self._written(self._reader.feed(chunk, t_ns))
+        return self._written(self._mended(self._reader.feed(chunk, t_ns)), t_ns)
 
     def close(self, t_ns: int) -> bytes:
         """See :meth:`Passage.close`."""
-        events = self._reader.close(t_ns)
-        return self._written(event for event in events if not isinstance(event, Failure))
+        events = self._mended(self._reader.close(t_ns))
+        return self._written((each for each in events if not isinstance(each, Failure)), t_ns)
+
+    def cut(self, t_ns: int) -> bytes:
+        """Return what ends a reply that broke off, so that it can be spoken to its end."""
+        events = [] if self._chain is None else self._chain.cut(t_ns)
+        if self._heard is not None:
+            self._heard.note(events, t_ns)
+        return b"".join(map(self._writer.write, events))
 
     def ending(self, t_ns: int) -> Ending:  # noqa: ARG002
         """See :meth:`Passage.ending`."""
@@ -195,13 +227,27 @@ class Rewritten:
             self._ending.events = []
         return self._ending
 
-    def _written(self, events: Iterable[Event]) -> bytes:
+    def _mended(self, events: list[Event]) -> list[Event]:
+        if self._chain is None:
+            return events
+        mended = self._chain.feed(events)
+        self.kept_back = bool(events) and not mended
+        return mended
+
+    def _written(self, events: Iterable[Event], t_ns: int) -> bytes:
         pieces = []
         for event in events:
             if not is_token(event):
                 self._ending.note(event)
+                if self._chain is not None and isinstance(event, Failure):
+                    # Nobody wants to hear it.
+                    self._ending.told = False
+                    self.broken = True
+                    continue
             if self._keep:
                 self._ending.events.append(event)
+            if self._heard is not None:
+                self._heard.note((event,), t_ns)
             pieces.append(self._writer.write(event))
         written = b"".join(pieces)
         self._kept_bytes += len(written)
@@ -220,6 +266,7 @@ class Relay:
         stall_s: seconds without a whole frame from the backend, comments apart, after which it is
             given up: a stream that drips bytes stalls as well as one that is silent.
         now_ns: the clock of stamps.
+        patience_s: seconds without a byte after which the client gives up, if it said so.
     """
 
     def __init__(
@@ -228,14 +275,18 @@ class Relay:
         write: Callable[[bytes], Awaitable[None]],
         stall_s: float,
         now_ns: NowNs,
+        patience_s: float = math.inf,
     ) -> None:
         self._passage = passage
         self._write = write
         self._stall_s = stall_s
+        self._patience_s = patience_s
         self._now_ns = now_ns
         self._fault: Fault | None = None
         self._last_ns = now_ns()
         self._alive_s = 0.0
+        self._told_s = 0.0
+        """When the client got its last bytes."""
         self._writing = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -246,16 +297,21 @@ class Relay:
     async def run(self, reply: Reply) -> None:
         """Hand on the rest of the reply until it ends, is cut or stalls."""
         loop = asyncio.get_running_loop()
-        self._alive_s = loop.time()
-        self._watch(reply, loop, self._stall_s)
+        self._alive_s = self._told_s = loop.time()
+        self._watch(reply, loop, min(self._stall_s, self._patience_s))
         try:
             while chunk := await reply.read():
                 self._last_ns = self._now_ns()
                 written = self._passage.take(chunk, self._last_ns)
                 if written:
                     await self._hand_on(written)
+                    self._told_s = loop.time()
                     if not _is_comment(written):
-                        self._alive_s = loop.time()
+                        self._alive_s = self._told_s
+                elif self._passage.kept_back:
+                    self._alive_s = loop.time()
+                if self._passage.broken:
+                    break
         except TransportError as error:
             if self._fault is None:
                 self._fault = Fault(error.error_type, str(error))
@@ -289,12 +345,16 @@ class Relay:
         one that is moved with every chunk."""
         if self._writing:
             # A client that reads slowly must not look like a backend that stalls.
-            self._alive_s = loop.time()
-        left_s = self._alive_s + self._stall_s - loop.time()
+            self._alive_s = self._told_s = loop.time()
+        stalls_s = self._alive_s + self._stall_s - loop.time()
+        left_s = min(stalls_s, self._told_s + self._patience_s - loop.time())
         if left_s > 0:
             self._watch(reply, loop, left_s)
             return
-        self._fault = Fault(ErrorType.STALLED, f"no token for {self._stall_s:g} s")
+        hurried = stalls_s > 0
+        waited_s = self._patience_s if hurried else self._stall_s
+        message = f"no token for {waited_s:g} s"
+        self._fault = Fault(ErrorType.STALLED, message, hurried=hurried)
         reply.close()
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +33,7 @@ from router.app import Router
 from router.attempt import Opened
 from router.backends.faults import Fault
 from router.config import from_settings
+from router.pipeline import Visit
 from router.policy import signals
 
 _OPENAI = dialects.get("openai")
@@ -205,7 +206,7 @@ class HybridLLMService:
         asked = _parsed(request)
         await self._started()
         pipeline = self._router.serving.pipeline
-        serving = pipeline.serve(asked, secrets.token_hex(16), "", listener, tier)
+        serving = pipeline.serve(Visit(asked, "", listener, tier), secrets.token_hex(16))
         task = asyncio.create_task(serving)
         task.add_done_callback(listener.over)
         try:
@@ -227,6 +228,8 @@ class _Listener:
     dialect = _OPENAI
 
     def __init__(self) -> None:
+        self.spoken_failure = ""
+        self.last_words: Callable[[], bytes] | None = None
         self.decision: DecisionRecord | None = None
         self.model = ""
         """Who answers, as its backend calls it."""
@@ -237,6 +240,9 @@ class _Listener:
         self.decision = account.decision
         if opened is not None:
             self.model = opened.backend.model
+
+    async def wait(self) -> None:
+        """Nothing: who listens in this process has no timeout."""
 
     async def write(self, data: bytes) -> None:
         if not self.model:

@@ -7,6 +7,7 @@ import logging
 import random
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from exporter.engine_cpu import CpuMeter, listener, loopback_port
@@ -17,7 +18,7 @@ from firsttoken.core.words import ErrorType, Reason, Tier
 from firsttoken.language.encoder import load as load_encoder
 from firsttoken.transport.protocol import Transport
 from firsttoken.wire import dialects
-from firsttoken.wire.dialect import Dialect
+from firsttoken.wire.dialect import ChatRequest, Dialect
 from router.account import Books
 from router.actions.wiring import Actions, Parts
 from router.admission import Admission
@@ -33,9 +34,13 @@ from router.health.probes import LocalProbe
 from router.health.watch import Watch
 from router.hedging import Budget
 from router.pipeline import Pipeline
+from router.policy import signals
 from router.policy.avoid import Pressure, avoid
 from router.policy.explain import explain
 from router.policy.prediction import FirstTokenTimes
+from router.voice.clock import ClockMemory
+from router.voice.readers import Readers
+from router.voice.talk import Talk, Talks
 
 _log = logging.getLogger(__name__)
 
@@ -57,6 +62,7 @@ class Serving:
         books: where accounts are entered; they outlive it.
         transport: the connections to the backends; closed with it.
         caches: the caches; they may outlive it.
+        clocks: what talking devices were told of the time; it outlives it.
         now_ns: the clock.
         draw: random numbers in [0, 1).
     """
@@ -67,6 +73,7 @@ class Serving:
         books: Books,
         transport: Transport,
         caches: Caches,
+        clocks: ClockMemory,
         *,
         now_ns: NowNs,
         draw: Callable[[], float] = random.random,
@@ -76,6 +83,7 @@ class Serving:
         self.caches = caches
         self._transport = transport
         self._now_ns = now_ns
+        self._clocks = clocks
         self._meters = meters
         self._backends = {backend.name: backend for backend in config.rules.backends}
         local = [each for each in self._backends.values() if each.tier is Tier.LOCAL]
@@ -92,12 +100,25 @@ class Serving:
             )
             for each in local
         }
+        self.readers = Readers(
+            config.voice,
+            self._backends,
+            config.options,
+            self._dialects,
+            self._admissions,
+            now_ns=now_ns,
+            foreseen=lambda name, ratio: meters.prompt_uncached(name).observe(ratio),
+            meet=self._ask_slots,
+            known=lambda name: self._meetings[name].known(),
+            usable=lambda name: name not in self.monitor.blocked,
+        )
         self._meetings = {
             name: Meeting(
                 backend,
                 fetch_from(transport, backend),
                 self._dialects,
                 self._admissions.get(name) if slots_known and backend.slots is None else None,
+                partial(self.readers.met, name) if backend.tier is Tier.LOCAL else None,
             )
             for name, backend in self._backends.items()
         }
@@ -124,6 +145,7 @@ class Serving:
             now_s=self._now_s,
         )
         asker = Asker(transport, self._dialects, config.options, self._admissions, now_ns)
+        asker = replace(asker, place=self.readers.serve)
         self.gate = Gate(
             asker,
             self._failed,
@@ -136,7 +158,18 @@ class Serving:
             first_token=self._first_token,
             cold=self._cold,
         )
-        self.pipeline = Pipeline(config, self.gate, self.monitor, caches, books, draw, self._avoid)
+        self.talks = Talks(config.voice, clocks)
+        self.pipeline = Pipeline(
+            config,
+            self.gate,
+            self.monitor,
+            caches,
+            books,
+            draw,
+            self._avoid,
+            self.talks,
+            self._foresee,
+        )
         self.actions = Actions(self._parts(books))
         share = config.caching.semantic_cache.verify_share
         verifier = Verifier(asker, caches, self._idle, meters.cache_checked)
@@ -159,6 +192,7 @@ class Serving:
         self.actions.start()
         if self.caches.wants_encoder:
             self._later(self._load_encoder())
+        self._later(self.readers.run(self.gate.asker, self._clocks))
         probe = self._probe_of_local if self.config.preload else None
         for name, meeting in self._meetings.items():
             cold = probe is not None and name == probe.name
@@ -180,6 +214,7 @@ class Serving:
             queue, known = self._admissions.get(name), before._admissions.get(name)
             if self.config.admission.enable and queue and known and queue.slots is None:
                 queue.resize(known.slots)
+        self.readers.take_over(before.readers, same)
         self.monitor.take_over(before.monitor, same)
         all_same = self._backends.keys() == before._backends.keys() == same
         if all_same and self.config.modes == before.config.modes:
@@ -246,7 +281,7 @@ class Serving:
             self.watch,
             self._probe_of_local,
             self._cpu,
-            lambda: self._admissions[local.name].in_use if local else 0,
+            lambda: self._admissions[local.name].waited_for if local else 0,
             fetch_from(self._transport, local) if local else None,
             self._now_s,
         )
@@ -269,9 +304,17 @@ class Serving:
         await self._meetings[probe.name].until_met()
         await probe.load()
 
+    def _ask_slots(self, name: str) -> None:
+        """Ask a backend for its slots too, where they are in the settings and nobody has asked."""
+        meeting = self._meetings[name]
+        if meeting.want_slots():
+            self._later(meeting.until_met())
+
     def _circuit_changed(self, name: str, state: CircuitState) -> None:
         self._meters.circuit_changed(name, state)
         meeting = self._meetings[name]
+        if state is CircuitState.CLOSED:
+            self.readers.came_back(name)
         if state is CircuitState.CLOSED and meeting.met:  # else it is being asked, or will be
             meeting.begin_anew()
             if not meeting.met:
@@ -279,6 +322,8 @@ class Serving:
 
     def _failed(self, backend: Backend, fault: Fault) -> None:
         """Take note of an attempt that failed, before its first token or after."""
+        if fault.hurried or fault.unspeakable:
+            return
         if not fault.of_our_queue:
             self.monitor.failed(backend.name, fault.error_type)
         if fault.error_type in _LATE:
@@ -312,6 +357,22 @@ class Serving:
             return True
         cpu = self.watch.cpu_share
         return self.watch.loaded is False or (cpu is not None and cpu > PRESSED_CPU_SHARE)
+
+    def _foresee(
+        self, request: ChatRequest, talk: Talk, avoided: Mapping[str, Reason]
+    ) -> Mapping[str, Reason]:
+        """Return ``avoided``, and the local backends that a prompt is too long for."""
+        chars, now_ns = signals.length(request.messages), self._now_ns()
+        return self.readers.foresee(request, talk, avoided, lambda: self._other_s(chars, now_ns))
+
+    def _other_s(self, prompt_chars: int, now_ns: int) -> float | None:
+        """Return the usual first token of the best remote backend, where it is known."""
+        medians = (
+            self._times[name].quantile(0.5, prompt_chars, now_ns)
+            for name, backend in self._backends.items()
+            if backend.tier is Tier.REMOTE and name not in self.monitor.blocked
+        )
+        return min((median for median in medians if median is not None), default=None)
 
     def _avoid(self, prompt_chars: int, draw: float) -> Mapping[str, Reason]:
         """Return the backends that should not come first now."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from firsttoken.core.words import ErrorType, Outcome, Reason, Tier
+from firsttoken.core.words import CallClass, ErrorType, Outcome, Reason, Tier
 
 OTHER_MODEL = "other"
 """The ``model`` label of every name that is not configured, so that names sent by clients cannot
@@ -33,6 +33,12 @@ DURATION_BUCKETS = (
     120.0,
 )  # fmt: skip
 """Seconds of a whole request."""
+
+SHARE_BUCKETS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 0.9, 1.0)
+"""Shares of a whole, finer where they are small."""
+
+TURN_BUCKETS = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)
+"""Requests of one turn: 1 without tools, one more for each round of them."""
 
 
 class Kind(StrEnum):
@@ -218,6 +224,7 @@ LABEL_VALUES: dict[str, tuple[str, ...]] = {
     "kind": tuple(PressureKind),
     "collector": tuple(Collector),
     "phase": tuple(ProbePhase),
+    "call": tuple(CallClass),
 }
 """The closed sets behind the labels. Those of ``backend`` and ``model`` come from the settings."""
 
@@ -254,7 +261,17 @@ _METRICS = (
         Kind.HISTOGRAM,
         "seconds",
         ("tier",),
-        "Request read until the first segment that a voice server can speak was handed over.",
+        "Streams of talking devices: request read until the first segment that a voice server can "
+        "speak was handed over.",
+        TTFT_BUCKETS,
+    ),
+    Metric(
+        "llm_time_to_first_speakable_seconds",
+        Kind.HISTOGRAM,
+        "seconds",
+        ("tier",),
+        "Streams of talking devices: request read until the first letter, digit or Chinese "
+        "character was handed over, with which speech that is made while it is read begins.",
         TTFT_BUCKETS,
     ),
     Metric(
@@ -283,6 +300,15 @@ _METRICS = (
         "First to last token, divided by the number of output tokens minus one.",
         TPOT_BUCKETS,
         "gen_ai.server.time_per_output_token",
+    ),
+    Metric(
+        "llm_prompt_uncached_ratio",
+        Kind.HISTOGRAM,
+        "ratio",
+        ("backend",),
+        "Prompts of talking devices sent to a local backend: share that was taken not to be in its "
+        "cache, from what it was sent before.",
+        SHARE_BUCKETS,
     ),
     Metric(
         "llm_queue_duration_seconds",
@@ -477,6 +503,52 @@ _METRICS = (
         "",
         ("end",),
         "Conversations that ended, by how.",
+    ),
+    Metric(
+        "llm_voice_requests_total",
+        Kind.COUNTER,
+        "",
+        ("call",),
+        "Accepted requests of talking devices, by what they ask for.",
+    ),
+    Metric(
+        "llm_voice_turn_requests",
+        Kind.HISTOGRAM,
+        "",
+        (),
+        "Turns of talking devices that came to a spoken answer: requests that each took, one more "
+        "for each round of tools.",
+        TURN_BUCKETS,
+    ),
+    Metric(
+        "llm_speech_segments_total",
+        Kind.COUNTER,
+        "",
+        ("tier",),
+        "Segments in which replies to talking devices are spoken.",
+    ),
+    Metric(
+        "llm_speech_stutters_total",
+        Kind.COUNTER,
+        "",
+        ("tier",),
+        "Segments that came after those before them had been spoken: the device fell silent within "
+        "its answer.",
+    ),
+    Metric(
+        "llm_spoken_failures_total",
+        Kind.COUNTER,
+        "",
+        ("error_type",),
+        "Requests of talking devices that nobody answered, so that the router spoke its sentence "
+        "for that, by why the last attempt failed.",
+    ),
+    Metric(
+        "llm_client_retries_total",
+        Kind.COUNTER,
+        "",
+        (),
+        "Accepted requests that the client said it was sending again.",
     ),
     Metric(
         "llm_cost_usd_total",

@@ -90,29 +90,30 @@ class OpenAIVoice:
             value["usage"] = usage
         return b"data: %b\n\n" % orjson.dumps(value)
 
-    def _delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+    def delta(self, delta: dict[str, Any], finish_reason: str | None = None) -> bytes:
+        """A frame with any ``delta``."""
         return self._frame([{"index": 0, "delta": delta, "finish_reason": finish_reason}])
 
     def role(self) -> bytes:
-        return self._delta({"role": "assistant", "content": ""})
+        return self.delta({"role": "assistant", "content": ""})
 
     def null(self) -> bytes:
-        return self._delta({"role": "assistant", "content": None})
+        return self.delta({"role": "assistant", "content": None})
 
     def text(self, text: str) -> bytes:
-        return self._delta({"content": text})
+        return self.delta({"content": text})
 
     def reasoning(self, text: str) -> bytes:
-        return self._delta({"content": None, "reasoning_content": text})
+        return self.delta({"content": None, "reasoning_content": text})
 
     def tool(self, name: str, arguments: Sequence[str]) -> list[bytes]:
         return [
-            self._delta({"content": None, "tool_calls": [call]})
+            self.delta({"content": None, "tool_calls": [call]})
             for call in tool_fragments(name, arguments)
         ]
 
     def end(self, finish_reason: str, output_tokens: int) -> bytes:
-        final = self._delta({}, finish_reason)
+        final = self.delta({}, finish_reason)
         if self._include_usage:
             final += self._frame([], self._usage(output_tokens))
         return final + b"data: [DONE]\n\n"

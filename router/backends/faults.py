@@ -18,7 +18,14 @@ class Fault:
     retry_after: str | None = None
     """The backend's ``Retry-After``."""
     of_our_queue: bool = False
-    """Whether the router's own queue before the backend was full, which is no fault of it."""
+    """Whether the backend was not asked: the router's own queue before it was full, or the prompt
+    is known not to fit. That is no fault of it."""
+    hurried: bool = False
+    """Whether the backend had less time than the settings give it, because whoever asked gives up
+    sooner, which is no fault of it either."""
+    unspeakable: bool = False
+    """Whether the reply was whole, and only has nothing that a talking device could say: that is
+    the prompt's fault as likely as the model's, and no reason to keep others from it."""
 
     @property
     def outcome(self) -> Outcome:

@@ -55,7 +55,9 @@ class Meeting:
         backend: which one.
         fetch: fetches its URLs.
         spoken: in which dialect each backend is asked, by its name; the answer is entered here.
-        queue: takes the number of slots; None where that is not to be asked.
+        queue: takes the number of slots; None where that is not to be asked for its sake.
+        told: is told the number of slots, and the tokens of one, each where llama.cpp says so; None
+            where nobody wants to know. Where it alone wants to, :meth:`want_slots` has it asked.
     """
 
     def __init__(
@@ -64,13 +66,18 @@ class Meeting:
         fetch: Fetch,
         spoken: dict[str, Dialect],
         queue: Admission | None,
+        told: Callable[[int | None, int | None], None] | None = None,
     ) -> None:
         self._backend = backend
         self._fetch = fetch
         self._spoken = spoken
         self._queue = queue
+        self._tell = told
+        self._slots_wanted = queue is not None
         self._turn = asyncio.Lock()
-        self._open = self._questions()
+        self._all_answered = asyncio.Event()
+        self._open: tuple[Callable[[], Awaitable[bool]], ...] = ()
+        self._left(self._questions())
 
     @property
     def met(self) -> bool:
@@ -79,7 +86,15 @@ class Meeting:
 
     def begin_anew(self) -> None:
         """Have everything asked again: what answers now may be another engine."""
-        self._open = self._questions()
+        self._left(self._questions())
+
+    def want_slots(self) -> bool:
+        """Have the slots asked for too; say whether that is one more question."""
+        if self._slots_wanted or self._tell is None:
+            return False
+        self._slots_wanted = True
+        self._left((*self._open, self._ask_slots))
+        return True
 
     async def ask(self) -> bool:
         """Ask what was not answered yet; say whether nothing is left."""
@@ -89,7 +104,7 @@ class Meeting:
                 if not await asked[0]():
                     return False
                 if asked is self._open:
-                    self._open = asked[1:]
+                    self._left(asked[1:])
         return True
 
     async def until_met(self) -> None:
@@ -99,10 +114,21 @@ class Meeting:
                 return
             await asyncio.sleep(AGAIN_S)
 
+    async def known(self) -> None:
+        """Wait until everything is answered, whoever asks."""
+        await self._all_answered.wait()
+
+    def _left(self, questions: tuple[Callable[[], Awaitable[bool]], ...]) -> None:
+        self._open = questions
+        if questions:
+            self._all_answered.clear()
+        else:
+            self._all_answered.set()
+
     def _questions(self) -> tuple[Callable[[], Awaitable[bool]], ...]:
         dialect = self._backend.dialect is None and is_private(parse(self._backend.base_url))
-        slots = self._queue is not None
-        return (*((self._ask_dialect,) if dialect else ()), *((self._ask_slots,) if slots else ()))
+        slots = (self._ask_slots,) if self._slots_wanted else ()
+        return (*((self._ask_dialect,) if dialect else ()), *slots)
 
     async def _ask_dialect(self) -> bool:
         told = await self._told("/api/version")
@@ -117,8 +143,14 @@ class Meeting:
         if told is None:
             return False
         slots = told.get("total_slots")
-        if self._queue is not None and type(slots) is int and slots > 0:
+        if type(slots) is not int or slots < 1:
+            return True
+        if self._queue is not None:
             self._queue.resize(slots)
+        if self._tell is not None:
+            settings = told.get("default_generation_settings")
+            context = settings.get("n_ctx") if isinstance(settings, dict) else None
+            self._tell(slots, context if type(context) is int and context > 0 else None)
         return True
 
     async def _told(self, path: str) -> dict[str, Any] | None:

@@ -18,16 +18,20 @@ from firsttoken.core.words import (
     REASON_HEADER,
     TIER_HEADER,
     ErrorType,
+    Tier,
 )
 from firsttoken.wire.dialect import Dialect, ReplyIdentity, RequestError
-from firsttoken.wire.events import End, Failure
-from router.account import Account
+from firsttoken.wire.events import End, Event, Failure, Text
+from router.account import Account, Books
 from router.attempt import Opened
 from router.backends.faults import Fault, client_status
 from router.fronts.http import JSON, BodyError, ClientGone, Exchange, Keys
-from router.pipeline import Pipeline
+from router.pipeline import Pipeline, Visit
 
 _STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+
+_WAIT = b": waiting\n\n"
+"""A comment: a client that reads events passes over it."""
 
 _NO_RETRY = ("x-should-retry", "false")
 """The official clients repeat a request by themselves; after every backend failed that would only
@@ -83,14 +87,13 @@ class Chat:
             return
         client = _ChatClient(exchange, self._dialect, stream=request.stream)
         # The one in force now that the body is here: what served before a reload may have ended.
-        serving = self._pipeline().serve(
-            request, exchange.request_id, tenant, client, session=exchange.session_id
-        )
+        visit = Visit(request, tenant, client, told=exchange.told())
+        serving = self._pipeline().serve(visit, exchange.request_id)
         try:
             await exchange.while_connected(serving)
         except asyncio.CancelledError:
             # The server stops, and its time for requests in flight is over.
-            await client.stop()
+            await client.stop(self._pipeline().books)
 
 
 class _ChatClient:
@@ -99,11 +102,20 @@ class _ChatClient:
     def __init__(self, exchange: Exchange, dialect: Dialect, *, stream: bool) -> None:
         self._exchange = exchange
         self.dialect = dialect
+        self.spoken_failure = ""
+        self.last_words: Callable[[], bytes] | None = None
         self._stream = stream
         self.write = exchange.write
         self.end = exchange.end
 
+    async def wait(self) -> None:
+        if not self._exchange.begun:
+            await self._exchange.start(200, self.dialect.content_type, _STREAM_HEADERS)
+        await self._exchange.write(_WAIT)
+
     async def begin(self, account: Account, opened: Opened | None) -> None:
+        if self._exchange.begun:
+            return
         headers = _route_headers(account)
         headers.append(("server-timing", _server_timing(account, opened)))
         emulated = opened.reply.header(EMULATED_HEADER) if opened else None
@@ -116,7 +128,14 @@ class _ChatClient:
         )
 
     async def refuse(self, fault: Fault, account: Account) -> None:
+        if self._exchange.begun:
+            await self.break_off(fault)
+            return
         headers = _route_headers(account)
+        if self.spoken_failure:
+            account.apologised(fault.error_type)
+            await self._speak(headers)
+            return
         if fault.retry_after is not None:
             headers.append(("retry-after", fault.retry_after))
         if fault.error_type is not ErrorType.OVERLOADED:
@@ -126,19 +145,42 @@ class _ChatClient:
         await self._exchange.reply(status, JSON, body, headers)
 
     async def break_off(self, fault: Fault) -> None:
+        if self.last_words is not None:
+            await self._exchange.write(self.last_words())
+            await self._exchange.end()
+            return
         # An error in place of the next frame, and no end mark: every client library raises on it.
         failure = Failure(0, fault.error_type, fault.message, client_status(fault))
         writer = self.dialect.writer(ReplyIdentity("", "", 0), include_usage=False)
         await self._exchange.write(writer.write(failure))
         await self._exchange.end()
 
-    async def stop(self) -> None:
-        """End the exchange because the router does; nothing is left to be cancelled then."""
+    async def _speak(self, headers: list[tuple[str, str]]) -> None:
+        """Answer with the canned sentence: a talking device has no other way to tell."""
+        identity = ReplyIdentity(
+            f"chatcmpl-{secrets.token_hex(12)}", "firsttoken", int(time.time())
+        )
+        said: list[Event] = [Text(0, self.spoken_failure), End(0, "stop")]
+        if self._stream:
+            writer = self.dialect.writer(identity, include_usage=False)
+            body = b"".join(map(writer.write, said))
+            headers = [*headers, *_STREAM_HEADERS]
+        else:
+            body = self.dialect.write_reply(identity, said)
+        media_type = self.dialect.content_type if self._stream else JSON
+        await self._exchange.reply(200, media_type, body, headers)
+
+    async def stop(self, books: Books) -> None:
+        """End the exchange because the router does; nothing is left to be cancelled then. Its
+        account is closed by now, so a canned sentence is entered in ``books`` here."""
         fault = Fault(ErrorType.OVERLOADED, "the router is shutting down")
         if self._exchange.ended:
             return
         if self._exchange.begun:
             await self.break_off(fault)
+        elif self.spoken_failure:
+            books.meters.voice.failures(fault.error_type).inc()
+            await self._speak([(TIER_HEADER, Tier.NONE.value)])
         else:
             await refuse(self._exchange, self.dialect, client_status(fault), fault.message)
 

@@ -18,6 +18,7 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from firsttoken.core.words import REQUEST_ID_HEADER, SESSION_ID_HEADER
+from router.told import Told
 
 JSON = "application/json"
 _JSON = JSON.encode()
@@ -64,6 +65,14 @@ class Exchange:
             if key == name:
                 return value
         return None
+
+    def told(self) -> Told:
+        """Return what the client says of itself."""
+        return Told(
+            self.session_id,
+            whole_number(self.header(b"x-stainless-retry-count")),
+            seconds(self.header(b"x-stainless-read-timeout")),
+        )
 
     def bearer_token(self) -> str:
         """Return the key in ``Authorization: Bearer``, or an empty string."""
@@ -186,6 +195,20 @@ def sane_id(sent: bytes | None) -> str | None:
     if sent is not None and 0 < len(sent) <= REQUEST_ID_CHARS and all(33 <= c <= 126 for c in sent):
         return sent.decode("ascii")
     return None
+
+
+def whole_number(sent: bytes | None) -> int:
+    """Return a small number that a client sent; 0 where it is none."""
+    return int(sent) if sent is not None and len(sent) <= 3 and sent.isdigit() else 0
+
+
+def seconds(sent: bytes | None) -> float | None:
+    """Return a time that a client sent, a tenth of a second to a day; None where it is none."""
+    try:
+        given = float(sent or b"")
+    except ValueError:
+        return None
+    return given if 0.1 <= given <= 86_400.0 else None
 
 
 class Keys:

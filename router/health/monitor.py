@@ -40,7 +40,8 @@ class Monitor:
         names: names of the backends.
         rules: when circuits open.
         probe: asks one backend for a token.
-        on_change: is told of each change of state, and of the first state of each backend.
+        on_change: is told of each change of state, of the first state of each backend, and, of one
+            that is readmitted as healthy, that it is closed, whatever it was before.
         now_s: a clock in seconds.
         sleep: waits for some seconds.
     """
@@ -148,10 +149,15 @@ class Monitor:
         self._drained -= {name}
         if healthy:
             self._failed_probes[name] = 0
+            closed = self._breakers[name].state is CircuitState.CLOSED
             self._set(name, Breaker())
+            self._block()
+            if closed and not self._stopped:
+                # No change, yet what answers now is an engine that has begun anew.
+                self._on_change(name, CircuitState.CLOSED)
         else:
             self._opens(name, opened(self._breakers[name], self._rules, self._now_s()))
-        self._block()
+            self._block()
 
     def take_over(self, before: Monitor, names: Iterable[str]) -> None:
         """Go on with the circuits of these backends as another monitor, of the same clock, leaves

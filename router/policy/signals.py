@@ -69,7 +69,7 @@ def compile_patterns(simple: Sequence[str], complex_: Sequence[str]) -> Patterns
 def read(messages: Sequence[Mapping[str, Any]], patterns: Patterns) -> Signals:
     """Return the signals of a conversation; complex beats simple."""
     text = last_user_text(messages)[:WINDOW_CHARS]
-    return Signals(_class(text, patterns), complexity.score(text), _length(messages))
+    return Signals(_class(text, patterns), complexity.score(text), length(messages))
 
 
 def _class(text: str, patterns: Patterns) -> QueryClass | None:
@@ -80,7 +80,8 @@ def _class(text: str, patterns: Patterns) -> QueryClass | None:
     return None
 
 
-def _length(messages: Sequence[Mapping[str, Any]]) -> int:
+def length(messages: Sequence[Mapping[str, Any]]) -> int:
+    """Return the characters of all messages."""
     return sum(len(text_of(message.get("content"))) for message in messages)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -32,6 +32,7 @@ from router.ledger import Ledger
 from router.meters import Meters
 from router.policy.plan import Rules
 from router.serving import Serving
+from router.voice.clock import ClockMemory
 from tests.router.conftest import PATTERNS, backend
 from tests.router.scripted import TOKEN, Call, Script, SimTransport
 
@@ -47,6 +48,10 @@ class Visit:
     model: str = "auto"
     fields: Mapping[str, Any] = field(default_factory=dict)
     """More fields of the body."""
+    before: Sequence[Mapping[str, Any]] = ()
+    """Messages before the question."""
+    says: Mapping[str, str] = field(default_factory=dict)
+    """More headers of the request."""
     slow_s: float = 0.0
     """For which each write blocks."""
     leave_s: float | None = None
@@ -84,7 +89,8 @@ class Visit:
             await gone
             return {"type": "http.disconnect"}
 
-        scope = {"headers": [(REQUEST_ID_HEADER.encode(), self.request_id.encode())]}
+        says = {REQUEST_ID_HEADER: self.request_id, **self.says}
+        scope = {"headers": [(name.encode(), value.encode()) for name, value in says.items()]}
         exchange = asyncio.ensure_future(chat(scope, receive, self._send))
         timers = []
         if self.leave_s is not None:
@@ -140,7 +146,8 @@ class Visit:
         body: dict[str, Any] = {"model": self.model, "stream": self.stream, **self.fields}
         if self.dialect == "ollama_generate":
             return orjson.dumps({**body, "prompt": self.question})
-        return orjson.dumps({**body, "messages": [{"role": "user", "content": self.question}]})
+        asked = {"role": "user", "content": self.question}
+        return orjson.dumps({**body, "messages": [*self.before, asked]})
 
     async def _send(self, message: Mapping[str, Any]) -> None:
         if self.left:
@@ -213,6 +220,7 @@ class World:
             self.books,
             self.transport,
             caches,
+            ClockMemory(now_s=self._loop.time),
             now_ns=self.now_ns,
             draw=random.Random(seed).random,  # noqa: S311
         )

@@ -283,6 +283,19 @@ async def test_a_backend_readmitted_ill_is_left_to_the_probes() -> None:
     await rig.monitor.aclose()
 
 
+async def test_a_healthy_readmission_is_told_whatever_the_circuit_was_before() -> None:
+    rig = Rig()
+    rig.closed.clear()
+    rig.monitor.drain("a")
+    rig.monitor.readmit("a", healthy=True)
+    assert rig.closed.is_set()
+    rig.monitor.stop()
+    rig.closed.clear()
+    rig.monitor.readmit("a", healthy=True)
+    assert not rig.closed.is_set()
+    await rig.monitor.aclose()
+
+
 async def test_a_probe_that_a_readmission_overtook_decides_nothing() -> None:
     rig = Rig()
     rig.monitor.unhealthy("a")

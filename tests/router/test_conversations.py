@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import random
 from collections import Counter
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -167,3 +169,58 @@ def test_nothing_that_was_said_is_kept() -> None:
     assert not any("secret that was said" in each for each in kept)
     tail = _said("x" * PREFIX_CHARS + "tail")
     assert identifier.key(tail, "") == identifier.key(_said("x" * PREFIX_CHARS), "")
+
+
+def test_a_voice_conversation_is_told_by_what_was_really_said() -> None:
+    key = Identifier().key
+    tools = {"name": "direct_answer", "arguments": '{"response": "La la"}'}
+    examples: list[dict[str, Any]] = [
+        {"role": "user", "content": "Sing me something"},
+        {"role": "assistant", "tool_calls": [{"id": "1", "function": tools}]},
+        {"role": "tool", "tool_call_id": "1", "content": "sung"},
+    ]
+    moment = {"role": "user", "content": "当前时间：08:03\n<memory>\n</memory>"}
+
+    def turn(*texts: str, time: str = "08:03", extra: dict[str, str] | None = None) -> Key:
+        system, *rest = _said(*texts, system=f"You are an owl. It is {time}. 你是猫头鹰。")
+        added = [] if extra is None else [extra]
+        return key([system, *examples, *added, *rest], "")
+
+    first = turn("你好")
+    assert turn("你好", "你好呀", "几点了?", time="8:59") == first
+    assert turn("你好", time="23:59:59") == first
+    assert turn("早上好") != first
+    # The moment is told in the user's name by some versions; it is not what was said.
+    assert turn("你好", extra=moment) == first
+    assert turn("你好", extra=moment | {"content": "当前时间：08:04"}) == first
+    for told in (
+        "Current time: 2026-03-12T10:32:07+08:00",
+        "- 当前时间：2026年3月12日 星期四 8:03",
+    ):
+        assert turn("你好", extra=moment | {"content": told}) == first
+    # Two devices with one persona that are greeted alike are taken for one.
+    assert turn("你好") == first
+    times = [
+        key(_said("你好", system=("x" * n + f" {t}" * 8 + "y" * 600)), "")
+        for n in (0, 200)
+        for t in ("9:05", "10:32")
+    ]
+    assert times[0] == times[1] != times[2] == times[3]
+    # What was said keeps its times.
+    assert key(_said("叫我 8:00"), "") != key(_said("叫我 9:00"), "")
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "Current time: 2026-03-12 10:32\n{}",
+        "Current time: 10:32, Thursday. {}",
+        "当前时间：10:32\n{}",
+        "当前时间：10:32 <memory>a cat</memory> {}",
+    ],
+)
+def test_who_tells_the_time_and_then_speaks_has_spoken(told: str) -> None:
+    """Agents begin what a person asks with the time: they are not one conversation."""
+    key = Identifier().key
+    asked = [key(_said(told.format(each)), "") for each in ("Book a flight", "订一张机票")]
+    assert asked[0] != asked[1]

@@ -171,7 +171,8 @@ def test_an_engine_that_comes_up_later_is_asked_what_it_is_before_it_loads() -> 
     run(main())
 
 
-def test_a_circuit_that_closes_has_the_engine_asked_anew() -> None:
+@pytest.mark.parametrize("planned", [False, True])
+def test_a_circuit_that_closes_has_the_engine_asked_anew(planned: bool) -> None:
     async def main() -> None:
         ollama = Ollama(health=Health(active=False, timeout_s=5.0), preload=False)
         ollama.loaded = True
@@ -180,7 +181,12 @@ def test_a_circuit_that_closes_has_the_engine_asked_anew() -> None:
             known = made.serving._dialects
             assert known["local"].name == "ollama"
             known["local"] = dialects.get("openai")
-            made.serving.monitor.unhealthy("local")
+            if planned:
+                # Its circuit was closed all the time.
+                made.serving.monitor.drain("local")
+                made.serving.monitor.readmit("local", healthy=True)
+            else:
+                made.serving.monitor.unhealthy("local")
             await asyncio.sleep(10.0)
             assert made.serving.monitor.blocked == frozenset()
             assert known["local"].name == "ollama"
@@ -255,6 +261,28 @@ async def test_no_answer_is_not_an_answer(silent: tuple[int, bytes] | None) -> N
     del told.answers["version"]
     assert await meeting.ask()
     assert spoken["local"].name == "openai"
+
+
+async def test_slots_that_only_talking_devices_need_are_asked_for_when_one_comes() -> None:
+    props = b'{"total_slots": 3, "default_generation_settings": {"n_ctx": 4096}}'
+    told, heard = Told(props=(200, props)), []
+    known = backend("local", slots=2)
+    meeting = Meeting(known, told.fetch, {}, None, lambda *each: heard.append(each))
+    await meeting.known()
+    assert await meeting.ask()
+    assert not told.asked
+    assert meeting.want_slots()
+    assert not meeting.met
+    waiting = asyncio.create_task(meeting.known())
+    assert await meeting.ask()
+    await waiting
+    assert (told.asked, heard) == (["props"], [(3, 4096)])
+    assert not meeting.want_slots()
+    meeting.begin_anew()
+    assert not meeting.met
+    assert await meeting.ask()
+    assert told.asked == ["props", "props"]
+    assert not Meeting(known, told.fetch, {}, None).want_slots()
 
 
 @pytest.mark.parametrize(

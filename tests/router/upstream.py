@@ -73,6 +73,8 @@ class Upstream:
     """Open now."""
     accepted: int = 0
     """Connections ever."""
+    under_way: int = 0
+    """Calls whose connection is not free for another yet."""
     url: str = ""
     _server: asyncio.Server | None = None
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
@@ -133,7 +135,11 @@ class Upstream:
                 call = Call(headers, orjson.loads(body), reader, writer)
                 self.calls.append(call)
                 self._changed.set()
-                await self.script(call)
+                self.under_way += 1
+                try:
+                    await self.script(call)
+                finally:
+                    self.under_way -= 1
                 keep = call.keep
         except (ConnectionError, asyncio.IncompleteReadError):
             pass

@@ -1,0 +1,1 @@
+"""What a talking device gets that a chat window does not."""
