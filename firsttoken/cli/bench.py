@@ -46,6 +46,9 @@ def bench(
     turns: option.Turns = None,
     barge_in: option.BargeIn = None,
     burst_period: option.BurstPeriod = None,
+    voice_tools: option.VoiceTools = None,
+    voice_language: option.VoiceLanguage = None,
+    memory_jobs: option.MemoryJobs = None,
     rate: option.Rate = None,
     arrivals: option.Arrivals = None,
     burstiness: option.Burstiness = None,
@@ -85,6 +88,7 @@ def bench(
     Examples:
       firsttoken bench --target http://127.0.0.1:11434 --users 5,20
       firsttoken bench --target http://127.0.0.1:8080 --scenario sessions
+      firsttoken bench --target http://127.0.0.1:8080 --scenario voice --voice-language zh
       firsttoken bench --target http://127.0.0.1:8080 --against http://127.0.0.1:11434
       firsttoken bench --target http://127.0.0.1:8080 --capacity
       firsttoken bench --models packaged,other.gguf
@@ -129,7 +133,10 @@ def bench(
             burst_period=burst_period,
             step_seconds=seconds,
         )
-        return {**starts, **talk}
+        behind = talking.voice_options_of(
+            name, tools=voice_tools, language=voice_language, memory_jobs=memory_jobs
+        )
+        return {**starts, **talk, **behind}
 
     if scenario is not None and scenario not in SCENARIOS:
         raise UserError(f"--scenario {scenario}: expected {' or '.join(SCENARIOS)}")

@@ -32,14 +32,14 @@ ApiKeyEnv = Annotated[str | None, typer.Option(help="Environment variable that h
 Scenario = Annotated[
     str | None,
     typer.Option(
-        help="Scenario of loadtests/: steps, open_loop, sessions, burst, replay or soak. "
+        help="Scenario of loadtests/: steps, open_loop, sessions, burst, replay, soak or voice. "
         "Default: steps; with --capacity: sessions.",
     ),
 ]
 Users = Annotated[
     str | None,
     typer.Option(
-        help="Talkers, one step each. Default: 5,10,15,20; sessions, soak, burst: 20; "
+        help="Talkers, one step each. Default: 5,10,15,20; sessions, soak, voice, burst: 20; "
         "open_loop, replay: 64, of which as many speak as have to.",
     ),
 ]
@@ -49,7 +49,8 @@ StepSeconds = Annotated[
         min=1,
         max=86400,
         help="Seconds measured a step, after warm-up. "
-        "Default: 10; burst, open_loop: 60; sessions: 180; soak: 900; replay: the whole trace.",
+        "Default: 10; burst, open_loop: 60; sessions, voice: 180; soak: 900; "
+        "replay: the whole trace.",
     ),
 ]
 Think = Annotated[
@@ -69,6 +70,18 @@ BargeIn = Annotated[
         max=1,
         help="Share of replies the person means to interrupt: 0.07.",
     ),
+]
+VoiceTools = Annotated[
+    str | None,
+    typer.Option(help="What the voice server of voice offers the model: full, intent or none."),
+]
+VoiceLanguage = Annotated[
+    str | None,
+    typer.Option(help="Whose personas speak in voice: all, zh or en."),
+]
+MemoryJobs = Annotated[
+    str | None,
+    typer.Option(help="Sum up each conversation of voice once it is over: on or off. Default: on."),
 ]
 BurstPeriod = Annotated[
     float | None,

@@ -23,6 +23,7 @@ DEFAULTS = {
     # a rate that they go on with.
     "sessions": Defaults("20", 180.0, warmup_seconds=15.0),
     "soak": Defaults("20", 900.0, warmup_seconds=15.0),
+    "voice": Defaults("20", 180.0, warmup_seconds=15.0),
     "burst": Defaults("20", 60.0),
     # Talkers that stand ready, and how long starts are made. A trace has its own length, and all
     # of it counts.
@@ -79,9 +80,10 @@ def options_of(
     if barge_in is not None:
         sessions["barge_in_share"] = barge_in
     burst = {} if burst_period is None else {"period_seconds": burst_period}
-    if sessions and scenario not in {"sessions", "soak"}:
+    if sessions and scenario not in {"sessions", "soak", "voice"}:
         raise UserError(
-            f"--scenario {scenario}: --think, --turns and --barge-in are for sessions and soak"
+            f"--scenario {scenario}: --think, --turns and --barge-in are for sessions, soak and "
+            "voice"
         )
     if burst and scenario != "burst":
         raise UserError(f"--scenario {scenario}: --burst-period is for burst")
@@ -94,3 +96,33 @@ def options_of(
     return {
         name: section for name, section in (("sessions", sessions), ("burst", burst)) if section
     }
+
+
+VOICE_CHOICES = {
+    "--voice-tools": ("tools", ("full", "intent", "none")),
+    "--voice-language": ("language", ("all", "zh", "en")),
+    "--memory-jobs": ("memory_jobs", ("on", "off")),
+}
+"""Option -> key of the plan's section ``voice``, and the values there are."""
+
+
+def voice_options_of(
+    scenario: str, *, tools: str | None, language: str | None, memory_jobs: str | None
+) -> dict[str, Any]:
+    """Return what belongs into the plan of devices behind a voice server, by section.
+
+    Raises:
+        UserError: an option has no such value, or belongs to another scenario.
+    """
+    given = dict(zip(VOICE_CHOICES, (tools, language, memory_jobs), strict=True))
+    section = {}
+    for option, value in given.items():
+        key, choices = VOICE_CHOICES[option]
+        if value is None:
+            continue
+        if scenario != "voice":
+            raise UserError(f"--scenario {scenario}: {option} is for voice")
+        if value not in choices:
+            raise UserError(f"{option} {value}: expected {', '.join(choices)}")
+        section[key] = value
+    return {"voice": section} if section else {}

@@ -78,6 +78,13 @@ REQUESTS = pa.schema(
         pa.field("predict_ms", pa.float64()),
         pa.field("engine_queue_ms", pa.float64()),
         pa.field("first_token_kind", pa.string()),
+        pa.field("hop", pa.int32()),
+        pa.field("ttfsc_ms", pa.float64()),
+        pa.field("segments", pa.int32()),
+        pa.field("stutters", pa.int32()),
+        pa.field("longest_gap_ms", pa.float64()),
+        pa.field("total_gap_ms", pa.float64()),
+        pa.field("spoken_failure", pa.bool_()),
     ]
 )
 """Columns of ``requests.parquet``. ``tier``, ``backend``, ``reason`` and ``attempts`` are what our
@@ -85,7 +92,14 @@ router's response headers said, and null against a server that is not ours. ``bl
 uninterrupted stretches of the run (:class:`BlockResult`); ``planned_rate`` is the arrivals a second
 of an open loop, else null; ``load_ms``, ``prompt_ms``, ``predict_ms`` and ``engine_queue_ms`` (its
 own queue) are the engine's times as the stream told them. ``first_token_kind`` says what the first
-token was: ``text``, ``reasoning`` or ``tool``; only text can be spoken."""
+token was: ``text``, ``reasoning`` or ``tool``; only text, and what a tool made for it says, can be
+spoken.
+
+What is heard: ``hop`` numbers the requests of a turn, which is more than one where a tool was used;
+``ttfsc_ms`` is the first speakable character minus t_send; ``segments`` how many pieces the reply
+was spoken in; ``stutters`` how often the device fell silent between two of them, for
+``longest_gap_ms`` at most and ``total_gap_ms`` in all; ``spoken_failure``: nobody answered, and the
+router said a sentence of its own."""
 
 OPTIONAL_COLUMNS: Mapping[str, frozenset[str]] = {
     "requests": frozenset(
@@ -97,6 +111,13 @@ OPTIONAL_COLUMNS: Mapping[str, frozenset[str]] = {
             "predict_ms",
             "engine_queue_ms",
             "first_token_kind",
+            "hop",
+            "ttfsc_ms",
+            "segments",
+            "stutters",
+            "longest_gap_ms",
+            "total_gap_ms",
+            "spoken_failure",
         }
     ),
     "attempts": frozenset({"engine_queue_ms"}),

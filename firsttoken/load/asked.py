@@ -17,6 +17,7 @@ from firsttoken.load.schedules.options import (
     OpenLoopOptions,
     ReplayOptions,
     SessionsOptions,
+    VoiceOptions,
 )
 
 SECONDS_WITHOUT_END = 3600.0
@@ -79,11 +80,14 @@ FLAGS: tuple[Flag, ...] = (
     Flag("--arrivals", "open_loop", OpenLoopOptions, "arrivals", "how starts are spread"),
     Flag("--trace", "replay", ReplayOptions, "file", "CSV file of the trace"),
     Flag("--think", "sessions", SessionsOptions, "think_seconds", "pause of a talker, seconds"),
+    Flag("--voice-tools", "voice", VoiceOptions, "tools", "what the voice server offers"),
+    Flag("--voice-language", "voice", VoiceOptions, "language", "whose personas speak"),
+    Flag("--memory-jobs", "voice", VoiceOptions, "memory_jobs", "sum up each conversation"),
     Flag("--burst-period", "burst", BurstOptions, "period_seconds", "seconds between two wake-ups"),
 )
 """The few options by hand; the run plan has the others."""
-_SECTION = {Scenario.SOAK: "sessions"}
-"""Section of the plan that a scenario takes its options from, where its name is not that."""
+_SECTIONS = {Scenario.SOAK: ("sessions",), Scenario.VOICE: ("sessions", "voice")}
+"""Sections of the plan that a scenario takes its options from, where that is not its name."""
 
 
 def plan_of(
@@ -120,10 +124,10 @@ def plan_of(
         "max_tokens": options.max_tokens,
         "min_tokens": min(SHORTEST_REPLY_TOKENS, max(options.max_tokens, 1)),
     }
-    section = _SECTION.get(scenario, str(scenario))
-    flags = [flag for flag in FLAGS if flag.section == section]
-    if flags:
-        values[section] = {flag.key: flag.value(getattr(options, flag.name)) for flag in flags}
+    sections = _SECTIONS.get(scenario, (str(scenario),))
+    flags = [flag for flag in FLAGS if flag.section in sections]
+    for flag in flags:
+        values.setdefault(flag.section, {})[flag.key] = flag.value(getattr(options, flag.name))
     try:
         return RunPlan.parse(json.dumps(values), "the options")
     except UserError as error:

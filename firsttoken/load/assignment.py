@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from gevent.pool import Group
 
 from firsttoken.load.client import Line
 from firsttoken.load.exchange import Exchange, Place
+from firsttoken.load.schedules.turn import Turn
 from firsttoken.wire.dialect import ChatRequest
+
+ASIDE_S = 300.0
+"""How long work is waited for that is done aside: as long as by a voice server that has a
+conversation summed up, whatever the patience of who talks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +32,58 @@ class Assignment:
     hang_up_after_ms: float | None = None
     """As :attr:`~firsttoken.load.schedules.turn.Turn.hang_up_after_ms`."""
     keep_text: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Sent beside those of the dialect."""
+    aside: bool = False
+    """As :attr:`~firsttoken.load.schedules.turn.Turn.aside`."""
+    asides: Group | None = None
+    """Joined by whoever does it aside, so that the director can end it; None: it does not."""
+
+
+def assign(
+    turn: Turn,
+    place: Place,
+    request_id: str,
+    line: Line,
+    *,
+    model: str,
+    extra: Mapping[str, Any] | None = None,
+    asides: Group | None = None,
+) -> Assignment:
+    """Return what a talker has to do for ``turn``."""
+    if turn.aside:
+        limits = replace(line.limits, total_s=ASIDE_S, silence_s=ASIDE_S)
+        line = replace(line, limits=limits)
+    request = ChatRequest(
+        model=model,
+        messages=turn.messages,
+        stream=True,
+        max_tokens=turn.max_tokens,
+        temperature=turn.temperature,
+        tools=[dict(tool) for tool in turn.tools],
+        include_usage=True,
+        extra=extra or {},
+    )
+    return Assignment(
+        place,
+        request_id,
+        turn.t_sched_ns,
+        request,
+        line,
+        hang_up_after_ms=turn.hang_up_after_ms,
+        keep_text=turn.keep_text,
+        headers=_sdk_headers(line) if turn.as_sdk else {},
+        aside=turn.aside,
+        asides=asides,
+    )
+
+
+def _sdk_headers(line: Line) -> dict[str, str]:
+    """Return what the client library of a voice server tells of its own patience and retries."""
+    return {
+        "x-stainless-retry-count": "0",
+        "x-stainless-read-timeout": f"{line.limits.silence_s:g}",
+    }
 
 
 class Director(Protocol):

@@ -15,14 +15,13 @@ from locust.exception import StopUser
 from firsttoken.core.clock import NS_PER_S, monotonic_ns
 from firsttoken.core.errors import UserError
 from firsttoken.load.asked import plan_of
-from firsttoken.load.assignment import Assignment
+from firsttoken.load.assignment import Assignment, assign
 from firsttoken.load.client import Line
 from firsttoken.load.corpus import Corpus, read_corpus
 from firsttoken.load.exchange import Exchange, Place
 from firsttoken.load.plan import RunPlan, Scenario, request_id, session_id
 from firsttoken.load.schedules.choose import Schedules
 from firsttoken.load.schedules.turn import WHOLE, Share, Turn, Window
-from firsttoken.wire.dialect import ChatRequest
 
 
 class SceneClass(Protocol):
@@ -107,26 +106,13 @@ class ByHand:
 
     def _assign(self, turn: Turn) -> Assignment:
         block = self._block
-        session = session_id(self._run_id, block.arm.arm, self._share.index, turn.session)
-        request = ChatRequest(
-            model=block.arm.model,
-            messages=turn.messages,
-            stream=True,
-            max_tokens=turn.max_tokens,
-            include_usage=True,
+        session = session_id(
+            self._run_id, block.arm.arm, self._share.index, turn.session, aside=turn.aside
         )
         place = Place(self._run_id, block.arm.arm, block.users, session, turn.number)
-        name = request_id(session, turn.number)
+        name = request_id(session, turn.number, turn.hop)
         self._turns[name] = turn
-        return Assignment(
-            place,
-            name,
-            turn.t_sched_ns,
-            request,
-            self._line,
-            hang_up_after_ms=turn.hang_up_after_ms,
-            keep_text=turn.keep_text,
-        )
+        return assign(turn, place, name, self._line, model=block.arm.model)
 
 
 def chosen_at_all(classes: Sequence[Any], named: Sequence[str] | None) -> None:

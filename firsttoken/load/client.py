@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -87,9 +88,15 @@ class StreamClient:
         """The stamp of the last read."""
 
     def ask(
-        self, request: ChatRequest, exchange: Exchange, hang_up_after_ms: float | None = None
+        self,
+        request: ChatRequest,
+        exchange: Exchange,
+        hang_up_after_ms: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         """Send ``request`` and follow its stream to the end; ``exchange`` says how it went.
+
+        ``headers`` are sent beside those of the dialect.
 
         ``hang_up_after_ms`` after its first speakable sentence, a reply that still streams is given
         up, as a person does who interrupts: the connection is closed and the exchange is
@@ -107,7 +114,8 @@ class StreamClient:
         )
         keep = False
         try:
-            reply, data = self._hand_over(self._write(call, exchange.request_id), exchange)
+            written = self._write(call, exchange.request_id, headers or {})
+            reply, data = self._hand_over(written, exchange)
             keep = self._follow(reply, data, exchange)
         except _RequestOverError as trouble:
             exchange.fail(trouble.error_type, str(trouble), monotonic_ns())
@@ -125,12 +133,13 @@ class StreamClient:
             with suppress(OSError):
                 connection.close()
 
-    def _write(self, call: HttpCall, request_id: str) -> bytes:
+    def _write(self, call: HttpCall, request_id: str, further: Mapping[str, str]) -> bytes:
         headers = {
             "host": self._line.endpoint.host_header,
             "user-agent": "firsttoken",
             "accept-encoding": "identity",
             **{name.lower(): value for name, value in call.headers.items()},
+            **further,
             REQUEST_ID_HEADER: request_id,
             "content-length": str(len(call.body)),
         }

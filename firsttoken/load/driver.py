@@ -3,7 +3,8 @@
 All talkers of the largest step exist from the start and wait here. In a block, the first ``users``
 of them start one after the other over the warm-up, each begins a new request as long as the steady
 part lasts, and the block is over when the last reply under way has ended: by itself, or at the
-request's own time limit. Nothing is cut short by the end of a block, so no slow request is lost.
+request's own time limit. Nothing that somebody waits for is cut short by the end of a block, so no
+slow request is lost; what is done aside is given up a little later, as cancelled.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ from collections.abc import Callable
 
 import gevent
 from gevent.event import Event
+from gevent.pool import Group
 
 from firsttoken.core.clock import NS_PER_S, monotonic_ns
 from firsttoken.core.errors import UserError
 from firsttoken.core.records import BlockResult
 from firsttoken.core.words import ExitCode, Outcome, Phase
-from firsttoken.load.assignment import Assignment
+from firsttoken.load.assignment import Assignment, assign
 from firsttoken.load.client import Line
 from firsttoken.load.corpus import Corpus
 from firsttoken.load.exchange import Exchange, Place
@@ -29,9 +31,10 @@ from firsttoken.load.recorder import Recorder
 from firsttoken.load.schedules.choose import Schedules
 from firsttoken.load.schedules.turn import WHOLE, Schedule, Share, Turn, Window
 from firsttoken.load.steady import Steady
-from firsttoken.wire.dialect import ChatRequest
 
 DRAIN_POLL_S = 0.02
+ASIDE_DRAIN_S = 5.0
+"""How long a block goes on for what is done aside, after the last one who talks was answered."""
 UNTIL_CAP = 10
 """Longest steady part that goes on for a sharper figure, in planned lengths."""
 
@@ -49,10 +52,17 @@ class _Running:
         self.steady = steady
         self.turns: dict[str, Turn] = {}
         """Turns under way, by request id."""
+        self.asides = Group()
+        """What is done aside."""
         self.requests = 0
         self.errors = 0
         self.tokens_counted_here = 0
         self.ttft_ms: list[float] = []
+
+    @property
+    def waited_for(self) -> int:
+        """Requests under way that somebody waits for."""
+        return sum(not turn.aside for turn in self.turns.values())
 
     def phase(self, exchange: Exchange) -> Phase:
         """Return the phase that a request was planned for, however late it was sent."""
@@ -70,7 +80,7 @@ class _Running:
             self.ttft_ms.append(exchange.ttft_ms)
 
     def hear(self, exchange: Exchange) -> Phase:
-        """Take a request that has ended; return the phase that it was sent in."""
+        """Take a talker's request that has ended; return the phase that it was sent in."""
         phase = self.phase(exchange)
         delivered = exchange.outcome in (Outcome.SUCCESS, Outcome.CANCELLED)
         ttft_ms = exchange.ttft_ms if delivered else None
@@ -191,7 +201,8 @@ class PlanDriver:
         if running is None or turn is None:
             return
         running.schedule.done(user, turn, exchange, monotonic_ns())
-        self._recorder.add(exchange.row(assignment.place, running.hear(exchange)))
+        phase = Phase.ASIDE if turn.aside else running.hear(exchange)
+        self._recorder.add(exchange.row(assignment.place, phase))
 
     def close(self) -> None:
         """End the part file; after the talkers have ended, so that their last rows are in it."""
@@ -204,14 +215,8 @@ class PlanDriver:
 
     def _assign(self, running: _Running, turn: Turn) -> Assignment:
         block = running.block
-        session = session_id(self._plan.run_id, block.arm.arm, block.number, turn.session)
-        request = ChatRequest(
-            model=block.arm.model,
-            messages=turn.messages,
-            stream=True,
-            max_tokens=turn.max_tokens,
-            include_usage=True,
-            extra=block.arm.extra_body,
+        session = session_id(
+            self._plan.run_id, block.arm.arm, block.number, turn.session, aside=turn.aside
         )
         place = Place(
             self._plan.run_id,
@@ -221,17 +226,18 @@ class PlanDriver:
             turn.number,
             block.number,
             block.rate,
+            turn.hop,
         )
-        name = request_id(session, turn.number)
+        name = request_id(session, turn.number, turn.hop)
         running.turns[name] = turn
-        return Assignment(
+        return assign(
+            turn,
             place,
             name,
-            turn.t_sched_ns,
-            request,
             running.line,
-            hang_up_after_ms=turn.hang_up_after_ms,
-            keep_text=turn.keep_text,
+            model=block.arm.model,
+            extra=block.arm.extra_body,
+            asides=running.asides,
         )
 
     def _run_blocks(self) -> None:
@@ -269,10 +275,12 @@ class PlanDriver:
     def _run_block(self, running: _Running) -> None:
         """Return when the last request of the block has ended."""
         window = running.window
-        while (pause_s := running.steady.look(monotonic_ns(), len(running.turns))) > 0:
+        while (pause_s := running.steady.look(monotonic_ns(), running.waited_for)) > 0:
             gevent.sleep(pause_s)
-        while running.turns or running.schedule.owes(monotonic_ns(), window):
+        while running.waited_for or running.schedule.owes(monotonic_ns(), window):
             gevent.sleep(DRAIN_POLL_S)
+        running.asides.join(timeout=ASIDE_DRAIN_S)
+        running.asides.kill()
 
     def _stop_for(self, error: UserError) -> None:
         print(f"firsttoken: {error}", file=sys.stderr, flush=True)

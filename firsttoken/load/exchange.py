@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any, NamedTuple
 
-from firsttoken.core.clock import milliseconds
+from firsttoken.core.clock import NS_PER_MS, milliseconds
 from firsttoken.core.records import REQUESTS
 from firsttoken.core.words import (
     ATTEMPTS_HEADER,
@@ -27,7 +28,8 @@ from firsttoken.wire.events import (
     ToolArgument,
     Usage,
 )
-from firsttoken.wire.sentence import SentenceCutter
+from firsttoken.wire.heard import Heard
+from firsttoken.wire.replies import ToolCall, ToolCalls
 
 _MAX_INT32 = 2**31 - 1
 _MAX_HEADER_TEXT = 128
@@ -45,6 +47,7 @@ class Place(NamedTuple):
     turn: int
     block: int = 0
     planned_rate: float | None = None
+    hop: int = 0
 
 
 class Exchange:
@@ -55,6 +58,8 @@ class Exchange:
     """
 
     __slots__ = (
+        "_calls",
+        "_calls_room",
         "_pieces",
         "_room",
         "attempts",
@@ -64,7 +69,9 @@ class Exchange:
         "engine_queue_ms",
         "error_type",
         "first_token_kind",
+        "heard",
         "http_status",
+        "hushed",
         "load_ms",
         "message",
         "outcome",
@@ -73,7 +80,7 @@ class Exchange:
         "prompt_tokens",
         "reason",
         "request_id",
-        "sentences",
+        "spoken_failure",
         "t_end_ns",
         "t_first_event_ns",
         "t_first_sentence_ns",
@@ -125,14 +132,26 @@ class Exchange:
         """Output tokens as the server counted them."""
         self.token_events = 0
         """Stream events that carried a token."""
-        self.sentences = SentenceCutter()
+        self.heard = Heard()
+        """What a device speaks of the reply."""
+        self.hushed = False
+        """Whether nothing of it was spoken, whatever it says; see :meth:`hush`."""
+        self.spoken_failure = False
+        """Whether nobody answered, and our router said so in a sentence of its own."""
         self._pieces: list[str] = []
         self._room = MAX_KEPT_CHARACTERS if keep_text else 0
+        self._calls: ToolCalls | None = None
+        self._calls_room = self._room
+
+    @property
+    def tool_calls(self) -> list[ToolCall]:
+        """The tools that the reply called so far; empty unless the text was to be kept."""
+        return [] if self._calls is None else self._calls.joined()
 
     @property
     def text(self) -> str:
-        """What the reply said so far, cut at :data:`MAX_KEPT_CHARACTERS`, without reasoning and
-        tool arguments; empty unless it was to be kept."""
+        """What the reply said so far, cut at :data:`MAX_KEPT_CHARACTERS`: its content, and what a
+        tool made for speaking was told to say; empty unless it was to be kept."""
         return "".join(self._pieces)
 
     @property
@@ -160,6 +179,33 @@ class Exchange:
     def ttfs_ms(self) -> float | None:
         """First speakable sentence minus send."""
         return milliseconds(self.t_send_ns, self.t_first_sentence_ns)
+
+    @property
+    def ttfsc_ms(self) -> float | None:
+        """First speakable character minus send."""
+        return milliseconds(self.t_send_ns, self.heard.first_speakable_ns)
+
+    @property
+    def segments(self) -> int | None:
+        """Pieces that the reply was spoken in; None where no reply came, or nobody was to hear
+        it."""
+        came = self.t_first_token_ns is not None and not self.hushed
+        return self.heard.segments if came else None
+
+    @property
+    def stutters(self) -> int | None:
+        """How often the device fell silent within the reply; None where it never spoke."""
+        return self.heard.stutters if self.heard.segments else None
+
+    @property
+    def longest_gap_ms(self) -> float | None:
+        """The longest of these silences, 0 where there was none; None where it never spoke."""
+        return self.heard.longest_gap_ns / NS_PER_MS if self.heard.segments else None
+
+    @property
+    def total_gap_ms(self) -> float | None:
+        """All of these silences together, likewise."""
+        return self.heard.total_gap_ns / NS_PER_MS if self.heard.segments else None
 
     @property
     def tpot_ms(self) -> float | None:
@@ -196,6 +242,8 @@ class Exchange:
             case ToolArgument():
                 if event.text:
                     self._token(event.t_ns, "tool")
+                self._listen(event)
+                self._keep_call(event)
             case Usage():
                 self.prompt_tokens = _count(event.prompt_tokens)
                 self.cached_tokens = _count(event.cached_tokens)
@@ -207,6 +255,7 @@ class Exchange:
                 self.fail(event.error_type, event.message, event.t_ns)
                 return True
             case End():
+                self._listen(event)
                 self._succeed(event.t_ns)
                 return True
             case _:
@@ -220,6 +269,14 @@ class Exchange:
             self.outcome = OUTCOME_OF.get(error_type, Outcome.ERROR)
             self.message = message
             self.t_end_ns = t_ns
+
+    def hush(self) -> None:
+        """Take back all that was to be heard: the device does something instead of speaking. Of a
+        reply that has ended; its first token stays, nothing of its speech is recorded."""
+        self.hushed = True
+        self.heard = Heard()
+        self.t_first_sentence_ns = None
+        self._pieces.clear()
 
     def row(self, place: Place, phase: Phase) -> tuple[Any, ...]:
         """Return the record of a request that has ended, in the order of ``records.REQUESTS``."""
@@ -243,11 +300,23 @@ class Exchange:
         self._token(event.t_ns, "text")
         if self.t_first_text_ns is None:
             self.t_first_text_ns = event.t_ns
-        if self._room > 0:
-            self._pieces.append(event.text[: self._room])
-            self._room -= len(event.text)
-        if self.t_first_sentence_ns is None and self.sentences.feed(event.text):
-            self.t_first_sentence_ns = event.t_ns
+        self._listen(event)
+
+    def _listen(self, event: Event) -> None:
+        """Take what is spoken of an event."""
+        said = self.heard.note((event,), event.t_ns)
+        if said and self._room > 0:
+            self._pieces.append(said[: self._room])
+            self._room -= len(said)
+        if self.t_first_sentence_ns is None:
+            self.t_first_sentence_ns = self.heard.first_sentence_ns
+
+    def _keep_call(self, event: ToolArgument) -> None:
+        """Keep a fragment of a tool call, as long as there is room."""
+        if self._calls_room > 0:
+            self._calls = self._calls or ToolCalls()
+            self._calls.add(event)
+            self._calls_room -= len(event.text) + len(event.name) + len(event.id)
 
     def _token(self, t_ns: int, kind: str) -> None:
         self.token_events += 1
@@ -260,8 +329,10 @@ class Exchange:
         if self.t_first_token_ns is None:
             self.fail(ErrorType.PROTOCOL, "the reply ended without a token", t_ns)
             return
-        if self.t_first_sentence_ns is None and self.sentences.close():
-            self.t_first_sentence_ns = t_ns
+        if self.tier == Tier.NONE and self.http_status == HTTPStatus.OK:
+            self.spoken_failure = True
+            self.fail(ErrorType.HTTP_5XX, "nobody answered: the router spoke for itself", t_ns)
+            return
         self.outcome = Outcome.SUCCESS
         self.t_end_ns = t_ns
 

@@ -20,6 +20,7 @@ from firsttoken.load.schedules.options import (
     ReplayOptions,
     SessionsOptions,
     Strict,
+    VoiceOptions,
 )
 
 MAX_USERS = 10_000
@@ -44,6 +45,7 @@ class Scenario(StrEnum):
     BURST = "burst"
     REPLAY = "replay"
     SOAK = "soak"
+    VOICE = "voice"
 
 
 class PlannedArm(Strict):
@@ -103,6 +105,7 @@ class RunPlan(Strict):
     open_loop: OpenLoopOptions = OpenLoopOptions()
     sessions: SessionsOptions = SessionsOptions()
     burst: BurstOptions = BurstOptions()
+    voice: VoiceOptions = VoiceOptions()
     replay: ReplayOptions | None = None
     """Needed by the scenario of that name."""
     alternate: bool = False
@@ -183,11 +186,12 @@ class RunPlan(Strict):
         return tuple(blocks)
 
 
-def session_id(run_id: str, arm: str, block: int, user: int) -> str:
-    """Name one talker of one block: unique in a run, and safe in a URL and a header."""
-    return f"{run_id}-{arm}-{block}-{user}"
+def session_id(run_id: str, arm: str, block: int, user: int, *, aside: bool = False) -> str:
+    """Name one talker of one block: unique in a run, and safe in a URL and a header. ``aside``
+    tells apart the work that is done beside it."""
+    return f"{run_id}-{arm}-{block}-{user}" + ("-aside" if aside else "")
 
 
-def request_id(session: str, turn: int) -> str:
-    """Name one turn of a session."""
-    return f"{session}-{turn}"
+def request_id(session: str, turn: int, hop: int = 0) -> str:
+    """Name one turn of a session; ``hop`` tells apart the requests of a turn that uses tools."""
+    return f"{session}-{turn}.{hop}" if hop else f"{session}-{turn}"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any, NamedTuple
 
-from firsttoken.load.corpus import Corpus, Persona, Utterance
+from firsttoken.core.personas import Persona
+from firsttoken.load.corpus import Corpus, Utterance
 
 SHARED_POOL = 4
 """Utterances a persona that the repeated turns are drawn from. Few, so that all of them have been

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import gevent
+from gevent.pool import Group
 from locust import User
 
 from firsttoken.core.words import Outcome
@@ -42,12 +43,17 @@ class Talker(User):
     def on_start(self) -> None:
         """Take a number from the director."""
         self._client: StreamClient | None = None
+        self._asides = Group()
         self._connected_for = ""
         self._director = hooks.director(type(self).__name__)
         self._user = self._director.arrive()
 
     def on_stop(self) -> None:
-        """Close the connection."""
+        """Close the connection, and give up what is done aside."""
+        self._asides.kill()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
         if self._client is not None:
             self._client.close()
 
@@ -55,12 +61,20 @@ class Talker(User):
         """Return what to send now; holds the talker while it has nothing to do."""
         return self._director.next(self._user)
 
-    def ask(self, assignment: Assignment) -> Exchange:
-        """Send one request, follow its reply to the end, and account for it."""
+    def ask(self, assignment: Assignment) -> Exchange | None:
+        """Send one request, follow its reply to the end, and account for it.
+
+        What is to be done aside is begun, and None returned at once.
+        """
+        if assignment.aside:
+            begun = self._asides.spawn(self._ask_aside, assignment)
+            if assignment.asides is not None:
+                assignment.asides.add(begun)
+            return None
         place = assignment.place
         purpose = f"{place.arm}/{place.block}" if self.by_the_clock else place.session_id
         if self._client is None or self._connected_for != purpose:
-            self.on_stop()
+            self._hang_up()
             self._client = StreamClient(assignment.line)
             self._connected_for = purpose
         exchange = Exchange(
@@ -68,7 +82,9 @@ class Talker(User):
         )
         stopped = True
         try:
-            self._client.ask(assignment.request, exchange, assignment.hang_up_after_ms)
+            self._client.ask(
+                assignment.request, exchange, assignment.hang_up_after_ms, assignment.headers
+            )
             stopped = False
         finally:
             self._director.done(self._user, assignment, exchange)
@@ -78,3 +94,13 @@ class Talker(User):
         if failed and not self.by_the_clock:
             gevent.sleep(PAUSE_AFTER_FAILURE_S)
         return exchange
+
+    def _ask_aside(self, assignment: Assignment) -> None:
+        """Do what nobody waits for, over a connection of its own."""
+        client = StreamClient(assignment.line)
+        exchange = Exchange(assignment.request_id, assignment.t_sched_ns)
+        try:
+            client.ask(assignment.request, exchange, headers=assignment.headers)
+        finally:
+            client.close()
+            self._director.done(self._user, assignment, exchange)

@@ -6,9 +6,23 @@ from typing import Any
 
 import pytest
 
-from firsttoken.cli.talking import BURST_PERIOD_SECONDS, DEFAULTS, OTHERWISE, options_of
+from firsttoken.cli.talking import (
+    BURST_PERIOD_SECONDS,
+    DEFAULTS,
+    OTHERWISE,
+    VOICE_CHOICES,
+    options_of,
+    voice_options_of,
+)
 from firsttoken.core.errors import UserError
-from firsttoken.load.schedules.options import BurstOptions, SessionsOptions
+from firsttoken.load.schedules.options import (
+    BurstOptions,
+    SessionsOptions,
+    Switch,
+    VoiceLanguage,
+    VoiceOptions,
+    VoiceTools,
+)
 
 NOTHING = {"think": None, "turns": None, "barge_in": None, "burst_period": None}
 
@@ -60,3 +74,32 @@ def test_each_scenario_has_a_load_that_means_something() -> None:
     assert DEFAULTS["soak"].step_seconds == 900
     assert DEFAULTS["sessions"].step_seconds >= 120, "20 devices ask about twice a second"
     assert DEFAULTS.get("steps", OTHERWISE).users == "5,10,15,20"
+
+
+VOICE_NOTHING = {"tools": None, "language": None, "memory_jobs": None}
+
+
+def test_what_was_said_of_a_voice_server_goes_into_the_plan() -> None:
+    assert voice_options_of("sessions", **VOICE_NOTHING) == {}
+    found = voice_options_of("voice", tools="intent", language=None, memory_jobs="off")
+    assert found == {"voice": {"tools": "intent", "memory_jobs": "off"}}
+    kinds = {"tools": VoiceTools, "language": VoiceLanguage, "memory_jobs": Switch}
+    for key, choices in VOICE_CHOICES.values():
+        assert set(choices) == set(kinds[key])
+        assert key in VoiceOptions.model_fields
+
+
+@pytest.mark.parametrize(
+    ("scenario", "given", "says"),
+    [
+        ("voice", {"tools": "some"}, "--voice-tools some: expected full, intent, none"),
+        ("voice", {"language": "fr"}, "--voice-language fr"),
+        ("voice", {"memory_jobs": "yes"}, "--memory-jobs yes: expected on, off"),
+        ("sessions", {"memory_jobs": "off"}, "--scenario sessions: --memory-jobs is for voice"),
+    ],
+)
+def test_a_wrong_word_about_the_voice_server_is_named(
+    scenario: str, given: dict[str, str], says: str
+) -> None:
+    with pytest.raises(UserError, match=says):
+        voice_options_of(scenario, **{**VOICE_NOTHING, **given})

@@ -81,7 +81,7 @@ class Scripted:
         connection.close()
 
     def _converse(self, connection: socket.socket) -> None:
-        while self._left and (request := _read_request(connection)):
+        while self._left and (request := read_request(connection)):
             self.requests.append(request)
             reply = self._left.pop(0)
             for piece in reply.pieces:
@@ -96,7 +96,7 @@ class Scripted:
                 return
 
 
-def _read_request(connection: socket.socket) -> bytes:
+def read_request(connection: socket.socket) -> bytes:
     """Return one whole request, empty where the client left."""
     data = b""
     while b"\r\n\r\n" not in data:

@@ -24,7 +24,7 @@ def plan(scenario: Scenario, seconds: float | None = 60.0, **given: Any) -> RunP
 def test_defaults_are_those_of_the_schedules(scenario: Scenario) -> None:
     found = plan(scenario)
     untouched = RunPlan.model_construct()
-    for section in ("open_loop", "sessions", "burst"):
+    for section in ("open_loop", "sessions", "burst", "voice"):
         assert getattr(found, section) == getattr(untouched, section)
     (block,) = found.blocks()
     assert (block.users, block.steady_seconds, block.warmup_seconds) == (4, 60.0, 0.0)
@@ -35,6 +35,9 @@ def test_what_is_given_reaches_its_schedule() -> None:
     assert plan(Scenario.OPEN_LOOP, rate=3.5, arrivals="constant").open_loop.rate == 3.5
     assert plan(Scenario.SESSIONS, think="1.5,2").sessions.think_seconds == (1.5, 2.0)
     assert plan(Scenario.SOAK, think="3").sessions.think_seconds == (3.0, 3.0)
+    talking = plan(Scenario.VOICE, think="2", voice_tools="none", memory_jobs="off")
+    assert talking.sessions.think_seconds == (2.0, 2.0)
+    assert (str(talking.voice.tools), str(talking.voice.memory_jobs)) == ("none", "off")
     assert plan(Scenario.BURST, burst_period=2.0).burst.period_seconds == 2.0
     replay = plan(Scenario.REPLAY, trace="a.csv").replay
     assert replay is not None

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firsttoken.core.errors import UserError
-from firsttoken.load.corpus import Corpus, Persona, Utterance, read_corpus
+from firsttoken.core.personas import Persona
+from firsttoken.load.corpus import Corpus, Utterance, read_corpus
 from firsttoken.load.plan import (
     SHORTEST_REPLY_TOKENS,
     RunPlan,

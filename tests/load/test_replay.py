@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firsttoken.core.personas import Persona
 from firsttoken.core.trace import Trace, read_trace
-from firsttoken.load.corpus import Corpus, Persona, Utterance, read_corpus
+from firsttoken.load.corpus import Corpus, Utterance, read_corpus
 from firsttoken.load.prompts import CHARACTERS_PER_TOKEN, CHAT_MARKS, Prompts
 from firsttoken.load.schedules.options import ReplayOptions
 from firsttoken.load.schedules.replay import Replay

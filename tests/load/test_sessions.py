@@ -20,10 +20,10 @@ from firsttoken.load.corpus import read_corpus
 from firsttoken.load.exchange import Exchange
 from firsttoken.load.schedules.options import SessionsOptions
 from firsttoken.load.schedules.sessions import Sessions
-from firsttoken.load.schedules.speech import spoken_seconds
 from firsttoken.load.schedules.turn import Turn, Wait, Window
 from firsttoken.load.script import Script
 from firsttoken.wire.events import End, Text
+from firsttoken.wire.speaking import spoken_seconds
 
 CORPUS = read_corpus(Path(__file__).parents[2] / "loadtests" / "corpora")
 START_NS = 10**12

@@ -129,7 +129,7 @@ def test_a_form_that_cannot_run_is_told_so(web: WebUi, truth_url: str) -> None:
     assert "First token" in page
     assert "run_plan" not in page
     assert "api_key_env" not in page
-    every = ["Burst", "OpenLoop", "Replay", "Sessions", "Soak", "Steps"]
+    every = ["Burst", "OpenLoop", "Replay", "Sessions", "Soak", "Steps", "Voice"]
     for answer, says in (
         (web.start("nowhere"), "'nowhere' is not a URL"),
         (web.start(""), "no server was named"),

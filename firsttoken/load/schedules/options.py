@@ -8,6 +8,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from firsttoken.wire.speaking import CHINESE_PER_SECOND, ENGLISH_PER_SECOND
+
 LONGEST_WAIT_SECONDS = 120.0
 """Bounds how long a block may take to make the starts that it owes after its end."""
 _DropAfter = Annotated[float, Field(gt=0, le=3600)]
@@ -65,14 +67,72 @@ class SessionsOptions(Strict):
     """From the first spoken word to the interruption; later than the last word is none."""
     gap_seconds: _Span = (1.0, 5.0)
     """From the end of a conversation to the first request of the device that takes its place."""
-    chinese_characters_per_second: _Speed = 4.5
-    english_characters_per_second: _Speed = 15.0
+    chinese_characters_per_second: _Speed = CHINESE_PER_SECOND
+    english_characters_per_second: _Speed = ENGLISH_PER_SECOND
     """Letters, digits and spaces: about 150 words a minute."""
     history: bool = True
     """Whether the conversation so far is sent with each turn."""
     history_messages: Annotated[int, Field(ge=2, le=1000)] = 32
     history_characters: Annotated[int, Field(ge=1, le=1_000_000)] = 16_000
     """Bounds of the conversation so far; beyond them its oldest turns are left out."""
+
+
+class Switch(StrEnum):
+    """On or off, as a command line says it."""
+
+    ON = "on"
+    OFF = "off"
+
+
+class VoiceTools(StrEnum):
+    """How a voice server finds out what is wanted."""
+
+    FULL = "full"
+    """The model is offered all tools, one to answer through among them, with an example."""
+    INTENT = "intent"
+    """Another call before each chat classifies what was said; no tools."""
+    NONE = "none"
+    """Not at all: a chat without tools."""
+
+
+class VoicePrompt(StrEnum):
+    """The system prompt that a voice server sends."""
+
+    FULL = "full"
+    """All of its instructions, the persona and the context."""
+    SHORT = "short"
+    """The persona alone."""
+
+
+class VoiceLanguage(StrEnum):
+    """Whose personas and utterances are used."""
+
+    ALL = "all"
+    ZH = "zh"
+    EN = "en"
+
+
+MOST_MEMORY_TOKENS = 2000
+"""What a voice server allows a memory summary."""
+
+
+class VoiceOptions(Strict):
+    """Talking devices behind a full voice server; when they speak is :class:`SessionsOptions`."""
+
+    tools: VoiceTools = VoiceTools.FULL
+    memory_jobs: Switch = Switch.ON
+    """Whether each conversation is summed up once it is over."""
+    language: VoiceLanguage = VoiceLanguage.ALL
+    prompt: VoicePrompt = VoicePrompt.FULL
+    temperature: Annotated[float, Field(ge=0, le=2)] = 0.7
+    memory_tokens: Annotated[int, Field(ge=1, le=MOST_MEMORY_TOKENS)] = 300
+    """Longest summary asked for. A voice server allows 2,000, and a good model ends by itself
+    after some 300; a small one does not."""
+    tool_seconds: _Span = (0.05, 0.3)
+    """How long a tool takes."""
+    kept_share: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Of the replies that were interrupted: how many stay in the conversation as far as they came;
+    of the others nothing does, and two user messages follow each other."""
 
 
 class BurstOptions(Strict):

@@ -12,9 +12,9 @@ from firsttoken.core.words import Outcome
 from firsttoken.load.exchange import Exchange
 from firsttoken.load.plan import MAX_USERS
 from firsttoken.load.schedules.options import SessionsOptions
-from firsttoken.load.schedules.speech import spoken_seconds
 from firsttoken.load.schedules.turn import Starts, Turn, Wait, Window
 from firsttoken.load.script import Said, Script
+from firsttoken.wire.speaking import spoken_seconds
 
 Message = dict[str, Any]
 _ANSWERED = frozenset({Outcome.SUCCESS, Outcome.CANCELLED})
@@ -105,6 +105,7 @@ class Sessions:
             max_tokens=self._script.reply_tokens(said, *self._tokens),
             hang_up_after_ms=None if interrupts_after_s is None else interrupts_after_s * 1e3,
             keep_text=True,
+            last=device.begun >= device.turns,
         )
 
     def done(self, user: int, turn: Turn, exchange: Exchange, now_ns: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +27,19 @@ class Turn:
     begins to speak: a reply that still streams then is given up. None: never."""
     keep_text: bool = False
     """Whether the schedule wants to read the reply."""
+    hop: int = 0
+    """Of the request in its turn, from 0: a tool that was used is told of in another request of the
+    same :attr:`number`."""
+    last: bool = False
+    """Whether the session ends with it."""
+    tools: Sequence[Mapping[str, Any]] = ()
+    """Offered to the model, in the shape of OpenAI tools."""
+    temperature: float | None = None
+    as_sdk: bool = False
+    """Whether the request bears the headers of a voice server's client library."""
+    aside: bool = False
+    """Work that nobody waits for: it is sent over a connection of its own, beside what the talker
+    does next, and is no part of what is judged."""
 
 
 class Wait(NamedTuple):
