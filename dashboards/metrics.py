@@ -6,6 +6,12 @@ from __future__ import annotations
 from firsttoken.core.catalogue import CATALOGUE, Kind, Metric
 
 TTFT = CATALOGUE["llm_time_to_first_token_seconds"]
+FIRST_SENTENCE = CATALOGUE["llm_time_to_first_sentence_seconds"]
+VOICE_TURNS = CATALOGUE["llm_voice_turn_requests"]
+SEGMENTS = CATALOGUE["llm_speech_segments_total"]
+STUTTERS = CATALOGUE["llm_speech_stutters_total"]
+SPOKEN_FAILURES = CATALOGUE["llm_spoken_failures_total"]
+RETRIES = CATALOGUE["llm_client_retries_total"]
 BACKEND_TTFT = CATALOGUE["llm_backend_time_to_first_token_seconds"]
 DURATION = CATALOGUE["llm_request_duration_seconds"]
 TPOT = CATALOGUE["llm_time_per_output_token_seconds"]

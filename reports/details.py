@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from firsttoken.core.records import BlockResult
-from reports import breakdown, goodput, heat_map, over_time, side_by_side, waterfall
+from reports import breakdown, goodput, heard, heat_map, over_time, side_by_side, waterfall
 from reports.breakdown import FallbackTax, PrefixStatistics, ReasonStatistics
 from reports.goodput import Goodput, Pairs
+from reports.heard import HeardStatistics
 from reports.heat_map import PromptCell
 from reports.join import Joiner
 from reports.load import RunData
@@ -23,6 +24,8 @@ class Details:
 
     waterfall: Waterfall
     goodput: tuple[Goodput, ...]
+    heard: tuple[HeardStatistics, ...]
+    """Empty where the records tell nothing of it."""
     paired_arms: tuple[Pairs, ...]
     reasons: tuple[ReasonStatistics, ...]
     fallback_tax: tuple[FallbackTax, ...]
@@ -61,6 +64,7 @@ def details(data: RunData, target_ms: float, shown_arm: str | None) -> Details:
         "paired_arms": lambda: tuple(goodput.pairs(data, target_ms)),
         "over_time": lambda: over_time.over_time(data, target_ms),
         "goodput": lambda: tuple(goodput.goodput(data, target_ms)),
+        "heard": lambda: tuple(heard.heard(data)),
     }
     done = side_by_side.run(list(parts.values()), rows=len(data.requests))
     found = dict(zip(parts, done, strict=True))

@@ -23,6 +23,15 @@ from firsttoken.core.words import Arm, Outcome, Phase, Tier
 from reports import scrutiny
 from reports.reading import join_parts, optional_frame, read_frame
 
+HEARD_COLUMNS = (
+    "hop",
+    "ttfsc_ms",
+    "segments",
+    "stutters",
+    "longest_gap_ms",
+    "spoken_failure",
+)
+"""What a talking device made of the reply."""
 REQUEST_COLUMNS = (
     "arm",
     "step_users",
@@ -53,6 +62,7 @@ REQUEST_COLUMNS = (
     "load_ms",
     "prompt_ms",
     "engine_queue_ms",
+    *HEARD_COLUMNS,
 )
 ATTEMPT_COLUMNS = (
     "request_id",
@@ -70,6 +80,7 @@ DECISION_COLUMNS = (
     "accepted_ns",
     "first_token_ns",
     "attempts",
+    "outcome",
 )
 HOST_COLUMNS = (
     "t_ns",
@@ -95,7 +106,7 @@ class Cell:
     step_users: int
     rows: pd.DataFrame = field(repr=False)
     left_out: int
-    """Rows sent before or after the steady phase."""
+    """Rows sent before or after the steady phase, or for nobody who waits."""
 
     @property
     def window_ns(self) -> tuple[int, int] | None:

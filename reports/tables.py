@@ -42,7 +42,7 @@ class CellStatistics:
     emulated: bool
     n: int
     left_out: int
-    """Rows of the warm-up or cool-down."""
+    """Rows of the warm-up or cool-down, and those that nobody waited for (``aside``)."""
     cancelled: int
     no_first_token: int
     """Requests that count as later than everything."""

@@ -10,6 +10,7 @@ from firsttoken.core.words import Tier
 from reports import text
 from reports.answers import LEVEL_COLUMNS, level_rows
 from reports.build import Report
+from reports.heard import HeardStatistics
 from reports.tables import CellStatistics
 
 WIDTH = 100
@@ -26,6 +27,22 @@ COLUMNS = (
     "E2E",
     "errors",
     "loc/rem/cache",
+)
+
+
+HEARD_COLUMNS = (
+    "arm",
+    "users",
+    "turns",
+    "TTFS p50",
+    "p95",
+    "95 % interval",
+    "TTFSC p50",
+    "p95",
+    "stutter",
+    "hops",
+    "failures",
+    "ended",
 )
 
 
@@ -84,6 +101,41 @@ def cell_row(cell: CellStatistics) -> list[str]:
     ]
 
 
+def heard_row(item: HeardStatistics) -> list[str]:
+    """Return what was heard in one cell, a text a column of :data:`HEARD_COLUMNS`."""
+    p95 = item.ttfs_p95_ms
+    return [
+        f"{item.arm}*" if item.emulated else item.arm,
+        str(item.step_users),
+        str(item.turns),
+        text.number(item.ttfs_p50_ms.value, "ms"),
+        text.number(p95.value, "ms"),
+        text.interval(p95.ci_low, p95.ci_high, "ms"),
+        text.number(item.ttfsc_p50_ms.value, "ms"),
+        text.number(item.ttfsc_p95_ms.value, "ms"),
+        text.quantity(item.stuttering.value, "share"),
+        text.MISSING if item.requests_per_turn is None else f"{item.requests_per_turn:.2f}",
+        text.quantity(item.spoken_failure_rate.value, "share"),
+        text.MISSING if item.finished is None else str(item.finished),
+    ]
+
+
+def _heard(report: Report) -> list[str]:
+    """Return the table of what was heard, by the turn; nothing where no record tells it."""
+    found = report.details.heard
+    if not found:
+        return []
+    return [
+        *_aligned([HEARD_COLUMNS, *map(heard_row, found)]),
+        *_wrapped(
+            "ms, from the first request of a turn to the first sentence and the first speakable "
+            "character; stutter: replies that fell silent; hops: requests a turn; failures: turns "
+            "that nobody answered but the router itself; ended: replies that broke off, their last "
+            "sentence ended by the router, which count as answered"
+        ),
+    ]
+
+
 def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Align columns, the first to the left, the rest to the right."""
     widths = [max(len(row[at]) for row in rows) for at in range(len(rows[0]))]
@@ -112,6 +164,7 @@ def table(report: Report) -> str:
     if found is None:
         lines = _aligned([COLUMNS, *(cell_row(cell) for cell in measured)])
         lines.append("ms; TTFS, TPOT and E2E are medians of successful requests; shares in percent")
+        lines += _heard(report)
     else:
         lines = _aligned([LEVEL_COLUMNS, *level_rows(found)])
     if any(cell.emulated for cell in measured):

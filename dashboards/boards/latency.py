@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dashboards import metrics as m
 from dashboards import queries, theme
-from dashboards.boards import figures
+from dashboards.boards import figures, speech
 from dashboards.boards.frame import Board
 from dashboards.panels import About, Line, Row, heatmap, timeseries
 from dashboards.theme import LOCAL, REMOTE, TIER_COLOURS, Unit, coloured, mixed, named
@@ -20,7 +20,7 @@ def board(slo: Slo) -> Board:
         name="latency",
         title="Latency",
         description="Which tier is late, how late, and in which phase.",
-        rows=[_first_token(slo), _phases(slo), _replies()],
+        rows=[_first_token(slo), _phases(slo), _replies(), speech.row(slo)],
     )
 
 

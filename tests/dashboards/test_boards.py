@@ -67,9 +67,11 @@ def test_a_board_asks_only_for_what_is_in_the_catalogue(name: str) -> None:
         assert found in CATALOGUE or re.sub(r"_(bucket|sum|count)$", "", found) in CATALOGUE
 
 
-def test_no_board_shows_what_nothing_sets() -> None:
-    for board in BOARDS.values():
-        assert "llm_time_to_first_sentence_seconds" not in str(board)
+def test_the_first_sentence_stands_beside_the_first_token() -> None:
+    shown = panels("latency")["First sentence beside first token, p95"]
+    queried = " ".join(target.query for target in shown.targets)
+    assert "llm_time_to_first_sentence_seconds_bucket" in queried
+    assert "llm_time_to_first_token_seconds_bucket" in queried
 
 
 def test_uids_are_fixed_and_differ() -> None:
