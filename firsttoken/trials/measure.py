@@ -39,6 +39,7 @@ SCENARIOS = {
     "burst": "Burst",
     "replay": "Replay",
     "soak": "Soak",
+    "voice": "Voice",
 }
 """Scenario (a file of ``loadtests/``) -> its class."""
 

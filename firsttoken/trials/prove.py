@@ -30,6 +30,8 @@ from firsttoken.trials.calibrate import calibrate
 from firsttoken.trials.capacity_proof import CapacityProof, capacity_proof
 from firsttoken.trials.capacity_proof import rows as capacity_rows
 from firsttoken.trials.demo import QUICK, Demo, demo
+from firsttoken.trials.direct_answer_proof import DirectAnswer, direct_answer
+from firsttoken.trials.direct_answer_proof import page as direct_answer_page
 from firsttoken.trials.evidence import markdown_table, write_page
 from firsttoken.trials.first_token import FirstToken, first_token, rows
 from firsttoken.trials.gate_proof import gate_page
@@ -38,6 +40,8 @@ from firsttoken.trials.loads_proof import Overload, Talking, by_quarter, overloa
 from firsttoken.trials.models import ModelsPlan, measure_models
 from firsttoken.trials.models import page as models_page
 from firsttoken.trials.models.proof import SECOND, two_models
+from firsttoken.trials.prefix_proof import PrefixPlan, prefix
+from firsttoken.trials.prefix_proof import page as prefix_page
 from firsttoken.trials.progress import Progress
 from firsttoken.trials.report_proof import (
     MOST_BYTES,
@@ -52,6 +56,8 @@ from firsttoken.trials.tuning.sentences import Sentences, tune_sentences
 from firsttoken.trials.tuning.sentences import rows as sentence_rows
 from firsttoken.trials.tuning.show import markdown as tune_markdown
 from firsttoken.trials.tuning.trying import tune_try
+from firsttoken.trials.voice_page import page as voice_page
+from firsttoken.trials.voice_proof import VoiceLoad, voice_load
 from reports import build, terminal, write
 from reports.load import delays_ms
 from reports.tables import accepted_and_failed, ttft
@@ -322,6 +328,24 @@ def prove_boards(slo: Slo, progress: Progress) -> Path:
     )
 
 
+def prove_fault_matrix(slo: Slo, progress: Progress) -> Path:  # noqa: ARG001 - nothing is timed
+    """What a person hears when a model server goes wrong."""
+    try:
+        # Its client is there for development alone: all other proofs run without it.
+        from firsttoken.trials.fault_matrix import fault_matrix  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name != "openai":
+            raise
+        raise UserError("the proof fault-matrix needs the package openai: install it") from error
+    return write_page(
+        EVIDENCE,
+        "fault-matrix",
+        "What a person hears when a model server goes wrong",
+        f"{COMMAND} fault-matrix",
+        fault_matrix(progress),
+    )
+
+
 def prove_statistics(slo: Slo, progress: Progress) -> Path:  # noqa: ARG001 - nothing is judged
     """Do intervals hold the truth as often as they say?"""
     return write_page(
@@ -407,16 +431,56 @@ def prove_models(slo: Slo, progress: Progress) -> Path:
     )
 
 
+def prove_voice(slo: Slo, progress: Progress) -> Path:
+    """Twenty devices behind a voice server, without memory summaries and with them, two ways."""
+    plan = VoiceLoad()
+    run_dir, blocks = voice_load(plan, slo, progress)
+    return write_page(
+        EVIDENCE,
+        "voice",
+        "Do memory summaries make those who talk wait?",
+        f"{COMMAND} voice",
+        voice_page(plan, run_dir, blocks, slo.ttft_p95_ms),
+    )
+
+
+def prove_direct_answer(slo: Slo, progress: Progress) -> Path:  # noqa: ARG001 - nothing is judged
+    """The first sentence of an answer through a tool: unwrapped, in pieces, in one call."""
+    plan = DirectAnswer()
+    return write_page(
+        EVIDENCE,
+        "direct-answer",
+        "The first sentence of an answer through the tool `direct_answer`",
+        f"{COMMAND} direct-answer",
+        direct_answer_page(plan, direct_answer(plan, progress)),
+    )
+
+
+def prove_prefix(slo: Slo, progress: Progress) -> Path:  # noqa: ARG001 - nothing is judged
+    """How much of a long prompt the engine finds in its cache from turn to turn."""
+    plan = PrefixPlan()
+    return write_page(
+        EVIDENCE,
+        "prefix",
+        "The prompt of a talking device in the engine's cache",
+        f"{COMMAND} prefix",
+        prefix_page(plan, prefix(plan, progress)),
+    )
+
+
 PROOFS: dict[str, Callable[[Slo, Progress], Path]] = {
     "alert-loop": prove_alert_loop,
     "boards": prove_boards,
     "capacity": prove_capacity,
     "clock": prove_clock,
+    "direct-answer": prove_direct_answer,
+    "fault-matrix": prove_fault_matrix,
     "first-token": prove_first_token,
     "gate": prove_gate,
     "models": prove_models,
     "steps": prove_steps,
     "overload": prove_overload,
+    "prefix": prove_prefix,
     "report": prove_report,
     "report-page": prove_report_page,
     "sessions": prove_sessions,
@@ -424,6 +488,7 @@ PROOFS: dict[str, Callable[[Slo, Progress], Path]] = {
     "tune": prove_tune,
     "tune-sentences": prove_tune_sentences,
     "statistics": prove_statistics,
+    "voice": prove_voice,
 }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,16 @@ def start_engine(
     *,
     progress: Progress,
     restarts: list[str],
+    context: int | None = None,
+    chat_template: str = "",
 ) -> EngineSupervisor:
-    """Start the embedded engine; ``restarts`` is told of those that follow."""
-    checked = engine_options.check(engine_options.from_settings(settings, slots=slots))
+    """Start the embedded engine; ``restarts`` is told of those that follow.
+
+    ``context``: tokens of a slot, None: as the settings say. ``chat_template``: how prompts are
+    written, empty: the model's own way.
+    """
+    wanted = engine_options.from_settings(settings, slots=slots, context_per_slot=context)
+    checked = engine_options.check(replace(wanted, chat_template=chat_template))
     engine = EngineSupervisor(checked.options, log=log, on_event=restarts.append)
     with progress.doing(f"starting llama.cpp with {slots} slots"):
         engine.start()
@@ -59,22 +67,31 @@ def start_router(stack: ExitStack, settings_file: Path, log: Path) -> Child:
     )
 
 
-def pids(
-    engine: EngineSupervisor, router: Child | None = None
-) -> dict[str, Callable[[], list[int]]]:
+def pids(engine: EngineSupervisor, *routers: Child) -> dict[str, Callable[[], list[int]]]:
     """Return what tells the processes of each component, however often the engine restarts."""
     found: dict[str, Callable[[], list[int]]] = {
         "engine": lambda: [] if engine.pid is None else [engine.pid]
     }
-    if router is not None:
-        found["router"] = lambda: [router.pid]
+    if routers:
+        found["router"] = lambda: [router.pid for router in routers]
     return found
 
 
 def write_router_settings(
-    path: Path, engine: EngineSupervisor, cloud: Child, *, caches: bool = True
+    path: Path,
+    engine: EngineSupervisor,
+    cloud: Child,
+    *,
+    caches: bool = True,
+    local: Mapping[str, Any] | None = None,
+    sections: Mapping[str, Mapping[str, Any]] | None = None,
+    triggers: Sequence[str] | None = None,
 ) -> Path:
-    """Write the default settings with the addresses of these servers; return ``path``."""
+    """Write the default settings with the addresses of these servers; return ``path``.
+
+    ``local`` changes keys of the local model, ``sections`` those of other sections, by their names.
+    ``triggers``: when the cloud is asked, None: as the first remote model of the default settings.
+    """
     yaml = YAML()
     document: dict[str, Any] = yaml.load(settings_room.DEFAULT_PATH.read_text(encoding="utf-8"))
     routing = document["llm_routing"]
@@ -83,7 +100,10 @@ def write_router_settings(
         "model": engine.options.model_name,
         "dialect": "openai",
         "slots": engine.options.slots,
+        **(local or {}),
     }
+    for name, values in (sections or {}).items():
+        document.setdefault(name, {}).update(values)
     first = routing["remote_models"][0]
     routing["remote_models"] = [
         {
@@ -92,10 +112,12 @@ def write_router_settings(
             "model": CLOUD_MODEL,
             "dialect": "openai",
             "priority": 100 - routing["local_model"]["priority"],
-            "trigger_conditions": list(first["trigger_conditions"]),
+            "trigger_conditions": list(
+                first["trigger_conditions"] if triggers is None else triggers
+            ),
         }
     ]
-    del document["health_check"]["local_model"]["endpoint"]
+    document["health_check"]["local_model"].pop("endpoint", None)
     # The probabilities of a model as small as this one say nothing: see docs/confidence.md.
     document["confidence"] = {"tokens": 0}
     if not caches:
