@@ -15,7 +15,14 @@ from firsttoken.core.errors import UserError
 from firsttoken.core.records import BlockResult, read_table
 from firsttoken.core.words import Outcome, Phase, Tier
 from firsttoken.trials.evidence import markdown_table
-from firsttoken.trials.voice_proof import ARMS, AT_ENGINE, CLOUD_FIRST, WITHOUT, VoiceLoad
+from firsttoken.trials.voice_proof import (
+    ARMS,
+    AT_ENGINE,
+    CLOUD_FIRST,
+    JUDGED,
+    WITHOUT,
+    VoiceLoad,
+)
 from reports.comparison import Comparison, compare, rounds_of
 
 ALLOWED_RATIO = 1.25
@@ -68,17 +75,17 @@ def _local_share(chats: pd.DataFrame) -> float:
     return float((chats["tier"] == Tier.LOCAL).mean()) if len(chats) else 0.0
 
 
-def ratio(found: Mapping[str, pd.DataFrame], arm: str, target_ms: float) -> Comparison:
-    """Return the ratio of the chats' TTFT p95 in ``arm`` to that without summaries.
+def ratio(found: Mapping[str, pd.DataFrame], target_ms: float) -> Comparison:
+    """Return the ratio of the chats' TTFT p95 with summaries, cloud first, to that without.
 
     Raises:
         UserError: no round has chats of both.
     """
-    steady = pd.concat([_chats(found[arm]), _chats(found[WITHOUT])])
-    rounds = rounds_of(steady, arm, WITHOUT, len(ARMS), target_ms)
-    compared = compare(arm, WITHOUT, rounds, (0.95,))
+    steady = pd.concat([_chats(found[arm]) for arm in JUDGED])
+    rounds = rounds_of(steady, CLOUD_FIRST, WITHOUT, len(JUDGED), target_ms)
+    compared = compare(CLOUD_FIRST, WITHOUT, rounds, (0.95,))
     if not compared:
-        raise UserError(f"no round has chats both of {arm} and {WITHOUT}")
+        raise UserError(f"no round has chats both of {CLOUD_FIRST} and {WITHOUT}")
     return compared[0]
 
 
@@ -136,15 +143,15 @@ def page(plan: VoiceLoad, run_dir: Path, blocks: Sequence[BlockResult], target_m
     header = ("arm", "chats", "errors", "TTFT p50 / p95 ms", "local prompt tokens p50 / p95")
     more = ("from the cache", "in flight", "answered locally")
     asides = ("summaries asked", "whole", "local", "whole before the block ended", "whole p50 s")
-    judged = "\n".join(_judged(found, arm, target_ms) for arm in (CLOUD_FIRST, AT_ENGINE))
     return (
         f"Scenario `voice`: {plan.devices} devices in conversation, {plan.turns[0]} to "
         f"{plan.turns[1]} turns each, replies of at most {plan.max_tokens} tokens, compact prompts "
         "(the persona alone, in English, no tools), read into every slot before the run; the "
         "history is sent along. At the end of each conversation its summary is asked for, at most "
         f"{plan.memory_tokens} tokens, while the others talk on. "
-        f"{plan.rounds} turns of {plan.seconds:g} s of each arm in one run, after "
-        f"{plan.warmup_seconds:g} s of warm-up; the arms of a round say the same, and each begins "
+        f"{plan.rounds} turns of {plan.seconds:g} s of each arm in one run "
+        f"({plan.at_engine_rounds} of the last one, after the others), each after "
+        f"{plan.warmup_seconds:g} s of warm-up; the two arms of a round say the same, and begin "
         f"in turn. Embedded engine with {plan.slots} slots of {plan.context} tokens, caches of "
         "answers off; backup is an **emulated** cloud. **Cloud first** is the default: a summary "
         "goes to the cloud, and the engine is left to those who talk. **At the engine** is a "
@@ -153,19 +160,19 @@ def page(plan: VoiceLoad, run_dir: Path, blocks: Sequence[BlockResult], target_m
         "comes.\n\n"
         f"{markdown_table((*header, *more, *asides), rows(found, blocks))}\n\n"
         f"Chat TTFT p95 to that without summaries, allowed for the upper bound {ALLOWED_RATIO} "
-        "(in brackets 95 %, bootstrap over rounds, widened for their number):\n\n"
-        f"{judged}\n\n{_exercised(found, blocks)}"
+        "(in brackets 95 %, bootstrap over rounds, widened for their number): "
+        f"{_judged(found, target_ms)}\n\n{_exercised(found, blocks)}"
     )
 
 
-def _judged(found: Mapping[str, pd.DataFrame], arm: str, target_ms: float) -> str:
-    compared = ratio(found, arm, target_ms)
-    share = min(_local_share(_chats(found[each])) for each in (arm, WITHOUT))
+def _judged(found: Mapping[str, pd.DataFrame], target_ms: float) -> str:
+    compared = ratio(found, target_ms)
+    share = min(_local_share(_chats(found[each])) for each in JUDGED)
     kept = "kept" if compared.ratio_high <= ALLOWED_RATIO else "**not kept**"
     if share < LEAST_LOCAL:
         kept = f"not judged, for only {share:.0%} of the chats were answered locally"
     return (
-        f"- {ARMS[arm]}: **{compared.ratio:.3f}** "
+        f"{ARMS[CLOUD_FIRST]} **{compared.ratio:.3f}** "
         f"[{compared.ratio_low:.3f}, {compared.ratio_high:.3f}]: {kept}."
     )
 
