@@ -150,7 +150,7 @@ def page(plan: VoiceLoad, run_dir: Path, blocks: Sequence[BlockResult], target_m
         "history is sent along. At the end of each conversation its summary is asked for, at most "
         f"{plan.memory_tokens} tokens, while the others talk on. "
         f"{plan.rounds} turns of {plan.seconds:g} s of each arm in one run "
-        f"({plan.at_engine_rounds} of the last one, after the others), each after "
+        f"({plan.at_engine_rounds} of the last, after the others), each after "
         f"{plan.warmup_seconds:g} s of warm-up; the two arms of a round say the same, and begin "
         f"in turn. Embedded engine with {plan.slots} slots of {plan.context} tokens, caches of "
         "answers off; backup is an **emulated** cloud. **Cloud first** is the default: a summary "

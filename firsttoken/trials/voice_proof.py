@@ -44,9 +44,9 @@ class VoiceLoad:
     """What is measured."""
 
     devices: int = 20
-    rounds: int = 11
+    rounds: int = 10
     """Turns of each arm: p95s of 20 devices on two cores differ much from one to the next."""
-    at_engine_rounds: int = 2
+    at_engine_rounds: int = 1
     """Turns of the arm :data:`AT_ENGINE`, after all others: it is looked at, not judged."""
     seconds: float = 28.0
     warmup_seconds: float = 6.0

@@ -236,6 +236,7 @@ async def _play(stage: _Stage) -> frozenset[str]:
         await _all(talkers, "emulated_cloud", 8)
         await talkers.announce("run-1", "steps")
         await talkers.talk(4, 4.0)
+        await _devices(stage.router.url, 4)
         await _all(talkers, "broken", 8)  # the reply breaks off: the user is failed
         await _all(talkers, "gone", 6)
         await _hiccups(stage, talkers)
@@ -267,6 +268,20 @@ async def _all(talkers: Talkers, model: str, count: int) -> None:
     async with asyncio.TaskGroup() as group:
         for number in range(count):
             group.create_task(talkers.ask(f"question {number} to {model}", model=model))
+
+
+async def _devices(url: str, count: int) -> None:
+    """Let talking devices ask: at first sent again, then so hurried that nobody can answer."""
+    spoken = {"type": "object", "properties": {"response": {"type": "string"}}}
+    tool = {"type": "function", "function": {"name": "direct_answer", "parameters": spoken}}
+    async with httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as client:
+        for number in range(count):
+            said = {"role": "user", "content": f"tell me of number {number}, please"}
+            body = {"model": "auto", "messages": [said], "tools": [tool], "stream": True}
+            for headers in ({"x-stainless-retry-count": "1"}, {"x-stainless-read-timeout": "0.1"}):
+                await client.post(f"{url}/v1/chat/completions", json=body, headers=headers)
+                body = {**body, "messages": [said, said]}  # else it comes from the cache
+    await _scrapes(1)
 
 
 @asynccontextmanager
