@@ -69,7 +69,7 @@ async def test_every_turn_ends_in_words(start: Start, fault: str, role: str) -> 
     async with running(app) as url:
         deadline_s = STALL_S if fault == "stall" else PATIENCE_S
         router = await start(backends=(backend(role, url, first_token_timeout_s=deadline_s),))
-        found = await converse_all(router.url)
+        found = await converse_all(router.url, timeout=PATIENCE_S)
     assert passed(found.values()) == ALL_TURNS
     for conversation in CONVERSATIONS:
         for turn, heard in enumerate(found[conversation]):
@@ -102,7 +102,7 @@ async def test_a_backend_that_is_well_takes_over(start: Start, fault: str) -> No
             backend("cloud", well),
         )
         router = await start(backends=backends)
-        found = await converse_all(router.url)
+        found = await converse_all(router.url, timeout=PATIENCE_S)
     assert passed(found.values()) == ALL_TURNS
     for conversation in CONVERSATIONS:
         said = "".join(SAID[conversation.tongue])

@@ -128,7 +128,7 @@ async def test_nothing_changes_for_other_clients(start: Start, name: str) -> Non
     """Byte for byte what a router without any of this hands on, and asks for."""
     bodies, asked = [], []
     for voice in (Voice(), OFF):
-        backend = {"first_token_timeout_s": 0.2} if name == "error" else PATIENT
+        backend = {"first_token_timeout_s": 1.5} if name == "error" else PATIENT
         router = await start(local=RAW[name], voice=voice, backend=backend)
         try:
             reply = await router.ask(headers={"x-stainless-read-timeout": "0.1"})
@@ -253,12 +253,12 @@ async def test_what_is_held_back_is_no_stall(start: Start) -> None:
         await call.chunk(ROLE + delta("我查一下。"))
         await call.chunk(called(0, "a", "get_weather", ""))
         for piece in ('{"ci', 'ty":', ' "', "杭", '州"', "}"):
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(0.5)
             await call.chunk(called(0, "", "", piece))
         await call.chunk(FINISH + DONE)
         await call.last_chunk()
 
-    router = await start(local=slow, backend={"first_token_timeout_s": 1.0})
+    router = await start(local=slow, backend={"first_token_timeout_s": 2.0})
     found = await stream(router.url, talk())
     (call,) = found.calls()
     assert orjson.loads(call["arguments"]) == {"city": "杭州"}
@@ -267,7 +267,7 @@ async def test_what_is_held_back_is_no_stall(start: Start) -> None:
 
 async def test_a_stall_is_finished_as_a_sentence(start: Start) -> None:
     router = await start(
-        local=then_silent(ROLE, delta("I think")), backend={"first_token_timeout_s": 0.3}
+        local=then_silent(ROLE, delta("I think")), backend={"first_token_timeout_s": 2.0}
     )
     found = await stream(router.url, talk())
     assert found.is_whole
