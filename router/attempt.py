@@ -126,7 +126,9 @@ class Asker:
         deadline_s = backend.first_token_timeout_s if timeout_s is None else timeout_s
         try:
             async with asyncio.timeout(deadline_s):
-                return await self._open(backend, request, record, account, probabilities, talk=talk)
+                return await self._open(
+                    backend, request, record, account, probabilities=probabilities, talk=talk
+                )
         except TimeoutError:
             late = ErrorType.FIRST_TOKEN_TIMEOUT if request.stream else ErrorType.TOTAL_TIMEOUT
             message = f"{backend.name}: no first token within {deadline_s:g} s"
@@ -169,7 +171,7 @@ class Asker:
             AttemptFailed: it gave none.
             TransportError: the connection ended.
         """
-        opened = await self._ask(backend, request, record, False, talk)  # noqa: FBT003
+        opened = await self._ask(backend, request, record, probabilities=False, talk=talk)
         try:
             await self._until_end(opened)
         except BaseException:
@@ -183,8 +185,8 @@ class Asker:
         request: ChatRequest,
         record: AttemptRecord,
         account: Account | None,
-        probabilities: bool,
         *,
+        probabilities: bool,
         talk: Talk | None,
     ) -> Opened:
         admission = self.admissions.get(backend.name) if account is not None else None
@@ -201,12 +203,14 @@ class Asker:
                 if account is not None:
                     account.queued(record, self.now_ns())
             try:
-                opened = await self._ask(backend, request, record, probabilities, talk)
+                opened = await self._ask(
+                    backend, request, record, probabilities=probabilities, talk=talk
+                )
             except AttemptFailed as failure:
                 if not (probabilities and failure.fault.is_final):
                     raise
                 # Probably it was what the router had added that was refused.
-                opened = await self._ask(backend, request, record, False, talk)  # noqa: FBT003
+                opened = await self._ask(backend, request, record, probabilities=False, talk=talk)
                 self.mute.add(backend.name)
             opened.ticket = ticket
         except BaseException:
@@ -221,6 +225,7 @@ class Asker:
         backend: Backend,
         request: ChatRequest,
         record: AttemptRecord,
+        *,
         probabilities: bool,
         talk: Talk | None,
     ) -> Opened:

@@ -243,7 +243,7 @@ class Pipeline:
         if opened.dialect is client.dialect and not opened.probabilities and chain is None:
             passage = Untouched(client.dialect, keep=keep)
         else:
-            identity = _identity(opened.backend.model)
+            identity = new_identity(opened.backend.model)
             writer = client.dialect.writer(identity, visit.request.include_usage)
             passage = rewritten = Rewritten(
                 opened.reader, writer, keep=keep, chain=chain, heard=visit.heard
@@ -284,7 +284,7 @@ class Pipeline:
         if opened.dialect is client.dialect and opened.chain is None:
             body = bytes(opened.held)
         else:
-            body = client.dialect.write_reply(_identity(opened.backend.model), opened.events)
+            body = client.dialect.write_reply(new_identity(opened.backend.model), opened.events)
         ending = Ending(events=opened.events)
         for event in opened.events:
             ending.note(event)
@@ -333,7 +333,7 @@ async def _replay(
 ) -> None:
     """Answer from a cache, as a stream where one is asked for."""
     await client.begin(account, None)
-    identity = _identity(reply.model)
+    identity = new_identity(reply.model)
     if not request.stream:
         await client.write(client.dialect.write_reply(identity, list(reply.events)))
     else:
@@ -351,5 +351,6 @@ def _until_first_token(events: tuple[Event, ...]) -> tuple[tuple[Event, ...], tu
     return events[:place], events[place:]
 
 
-def _identity(model: str) -> ReplyIdentity:
+def new_identity(model: str) -> ReplyIdentity:
+    """Return what every frame of a reply by ``model`` repeats that begins now."""
     return ReplyIdentity(f"chatcmpl-{secrets.token_hex(12)}", model, int(time.time()))

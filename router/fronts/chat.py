@@ -26,7 +26,7 @@ from router.account import Account, Books
 from router.attempt import Opened
 from router.backends.faults import Fault, client_status
 from router.fronts.http import JSON, BodyError, ClientGone, Exchange, Keys
-from router.pipeline import Pipeline, Visit
+from router.pipeline import Pipeline, Visit, new_identity
 
 _STREAM_HEADERS = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
 
@@ -157,9 +157,7 @@ class _ChatClient:
 
     async def _speak(self, headers: list[tuple[str, str]]) -> None:
         """Answer with the canned sentence: a talking device has no other way to tell."""
-        identity = ReplyIdentity(
-            f"chatcmpl-{secrets.token_hex(12)}", "firsttoken", int(time.time())
-        )
+        identity = new_identity("firsttoken")
         said: list[Event] = [Text(0, self.spoken_failure), End(0, "stop")]
         if self._stream:
             writer = self.dialect.writer(identity, include_usage=False)
